@@ -1,0 +1,115 @@
+"""The queue of background loads, and the workers that run them.
+
+Workers are daemon threads of our own: a pool of ``concurrent.futures`` keeps the interpreter from exiting while a
+callback hangs, also after ``shutdown(wait=False, cancel_futures=True)``.
+A worker lives as long as there is work, so that a cache at rest has no thread.
+"""
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar, final
+
+from lastcache._flight import Landing, Queued, Raised, Refresh, resolve
+from lastcache.errors import LoadDroppedError
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+
+
+@final
+class Worker:
+    """The place of one worker thread, from before it starts."""
+
+    __slots__ = ()
+
+
+@final
+class Background(Generic[K, V, E]):
+    """What waits and who works; every method is called under the cache's lock.
+
+    At most ``limit`` workers have a place, and a place is given only while there is more work than there are
+    workers on their way to it.
+    """
+
+    __slots__ = ("_busy", "_coming", "_limit", "_queue")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._queue = OrderedDict[Queued[K, V, E], None]()
+        self._coming = set[Worker]()
+        self._busy = set[Worker]()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, queued: Queued[K, V, E]) -> None:
+        self._queue[queued] = None
+
+    def remove(self, queued: Queued[K, V, E]) -> None:
+        self._queue.pop(queued, None)
+
+    def drain(self) -> list[Queued[K, V, E]]:
+        """Take everything that waits."""
+        drained = list(self._queue)
+        self._queue.clear()
+        return drained
+
+    def hire(self, worker: Worker) -> bool:
+        """Give ``worker`` a place if the queue wants one more, and the limit allows it."""
+        if len(self._queue) <= len(self._coming) or len(self._coming) + len(self._busy) >= self._limit:
+            return False
+        self._coming.add(worker)
+        return True
+
+    def next(self, worker: Worker) -> Queued[K, V, E] | None:
+        """Take the oldest queued load; a worker who gets none has lost its place and ends."""
+        if worker not in self._coming and worker not in self._busy:
+            return None
+        self._coming.discard(worker)
+        self._busy.add(worker)
+        if not self._queue:
+            self._busy.discard(worker)
+            return None
+        return self._queue.popitem(last=False)[0]
+
+    def dismiss(self, worker: Worker) -> None:
+        """Take the place of ``worker`` back."""
+        self._coming.discard(worker)
+        self._busy.discard(worker)
+
+    def strand(self) -> list[Queued[K, V, E]]:
+        """Take what waits if nobody is left to run it."""
+        return [] if self._coming or self._busy else self.drain()
+
+
+def start_thread(target: Callable[[], object], name: str) -> None:
+    """Start a daemon thread. Raises ``RuntimeError`` where none can be had."""
+    if sys.is_finalizing():
+        raise RuntimeError("the interpreter is exiting")
+    threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]) -> None:
+    """Resolve ``refreshes`` in a thread of their own: their callbacks are the user's, and an interrupt of this thread
+    must not strike in the middle. Where no thread can be had, resolve them here.
+    """
+    waiting = tuple(refreshes)
+    if not waiting:
+        return
+
+    def resolve_all() -> None:
+        for refresh in waiting:
+            resolve(refresh, landing)
+
+    try:
+        start_thread(resolve_all, "lastcache-resolve")
+    except RuntimeError:
+        resolve_all()
+
+
+def dropped(why: str) -> Raised:
+    """Say that a background load will not run."""
+    return Raised(LoadDroppedError(f"the background load was dropped: {why}"), None)

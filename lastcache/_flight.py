@@ -1,0 +1,185 @@
+"""One load for one key, in threads: queued behind a stale answer, or under way with a latch that its joiners wait on."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextvars import Context, ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar, final
+
+from returns.result import Result, Success
+
+from lastcache._circles import Asking
+from lastcache._outcomes import check_outcome
+from lastcache.records import CachedValue
+from lastcache.transitions import Answer, Outcome, Traffic
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+
+Refresh: TypeAlias = Future[Answer[V, E]]
+"""The future of the answer that a caller who waited would have got."""
+
+ASKER: Final[ContextVar[Asking | None]] = ContextVar("lastcache_asker", default=None)
+"""The flight whose callback runs in this context."""
+
+
+@final
+class Revalidation(NamedTuple, Generic[V, E]):
+    """A value given at once, and the load that runs behind it.
+
+    ``refresh`` is the future of the answer that a caller who waited would have got: ``None`` where no load was needed
+    in the background. Nobody can cancel it. Its ``result()`` raises what the callback raised, or ``LoadDroppedError``.
+
+    >>> Revalidation(CachedValue("value"), refresh=None).cached.value
+    'value'
+    """
+
+    cached: CachedValue[V, E]
+    refresh: Future[Result[CachedValue[V, E], E]] | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[V, E]):
+    """There is an answer, and nothing runs behind it."""
+
+    answer: Answer[V, E]
+
+    def give(self) -> Answer[V, E]:
+        return self.answer
+
+    def give_revalidation(self) -> Result[Revalidation[V, E], E]:
+        return self.answer.map(without_refresh)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The callback broke its contract; ``trace`` is the traceback as the callback left it."""
+
+    err: BaseException
+    trace: TracebackType | None
+
+    def give(self) -> Never:
+        try:
+            # With the first traceback, so that it does not grow with each caller that is told.
+            raise self.err.with_traceback(self.trace)
+        finally:
+            # This frame becomes a part of the traceback, which must not lead back to itself.
+            del self
+
+    give_revalidation = give
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stale(Generic[V, E]):
+    """There is a stale value to give at once, and ``refresh`` is the load behind it."""
+
+    cached: CachedValue[V, E]
+    refresh: Refresh[V, E]
+
+    def give(self) -> Answer[V, E]:
+        return Success(self.cached)
+
+    def give_revalidation(self) -> Result[Revalidation[V, E], E]:
+        return Success(Revalidation(self.cached, self.refresh))
+
+
+Landing: TypeAlias = Answered[V, E] | Raised
+"""How a flight ended for those who wait for it."""
+
+
+def without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
+    """Say that nothing runs behind ``cached``."""
+    return Revalidation(cached, None)
+
+
+@final
+class Queued(Generic[K, V, E]):
+    """A background load that waits for a worker, or to be taken over by a caller who must wait for the key.
+
+    ``context`` is that of the caller who left ``callback``.
+    """
+
+    __slots__ = ("callback", "context", "key", "refresh")
+
+    def __init__(self, key: K, callback: Callable[[K], Outcome[V, E]], context: Context) -> None:
+        self.key = key
+        self.callback = callback
+        self.context = context
+        self.refresh: Refresh[V, E] = Future()
+        # Running from birth, so that no holder can cancel it for the others.
+        self.refresh.set_running_or_notify_cancel()
+
+    @property
+    def traffic(self) -> Traffic:
+        return Traffic.QUEUED
+
+
+@final
+class Flight(Generic[K, V, E]):
+    """A load under way, led inside ``with flight.latch``.
+
+    The latch is a raw lock, so the end of that block frees the joiners whatever happens in it.
+    A flight whose latch is free without a ``landing`` was abandoned; whoever finds it puts it out of the way.
+    ``behind`` is the background load that it stands in for: there once somebody asked for a ``refresh``.
+    ``untidy`` while something of it may be left in the table.
+    """
+
+    __slots__ = ("asks", "behind", "landing", "latch", "untidy")
+
+    def __init__(self) -> None:
+        self.latch = threading.Lock()
+        self.landing: Landing[V, E] | None = None
+        self.behind: Queued[K, V, E] | None = None
+        self.asks: list[Asking] = []
+        self.untidy = False
+
+    @property
+    def over(self) -> bool:
+        return not self.latch.locked()
+
+    @property
+    def traffic(self) -> Traffic:
+        return Traffic.RUNNING if self.latch.locked() else Traffic.NONE
+
+    def wait(self) -> None:
+        """Return once the flight has landed or was abandoned. One line, for the reason that ``_guard`` gives."""
+        with self.latch: pass  # noqa: E701  # fmt: skip
+
+
+@final
+class Returned(NamedTuple, Generic[V, E]):
+    """What a callback returned, and the instant at which it did."""
+
+    outcome: Outcome[V, E]
+    now: int
+
+
+def attempt(callback: Callable[[K], Outcome[V, E]], key: K, clock: Callable[[], int]) -> Returned[V, E] | Raised:
+    """Call ``callback``. What it raises comes back as a value, except what is meant for one caller alone.
+
+    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit`` and cancellation are no ``Exception``: they pass through.
+    No flight is among the locals: a traceback that led to the flight that keeps it would never be freed.
+    """
+    try:
+        outcome = callback(key)
+        check_outcome(outcome)
+        return Returned(outcome, clock())
+    except Exception as err:
+        return Raised(err, err.__traceback__)
+
+
+def resolve(refresh: Refresh[V, E], landing: Landing[V, E]) -> None:
+    """Tell the holders of ``refresh`` how the flight ended, unless they know."""
+    try:
+        if isinstance(landing, Raised):
+            refresh.set_exception(landing.err)
+        else:
+            refresh.set_result(landing.answer)
+    except InvalidStateError:
+        return

@@ -1,0 +1,40 @@
+"""What a callback may return, and what is kept of the error that it returned."""
+
+import traceback
+from types import CoroutineType
+from typing import cast
+
+from returns.result import Failure, Result
+
+from lastcache.records import LoadFailure
+
+_RIGHT = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
+
+
+def check_outcome(returned: object) -> None:
+    """Raise ``TypeError``, saying what came, unless ``returned`` is the outcome of a load."""
+    if isinstance(returned, CoroutineType):
+        returned.close()
+        raise TypeError(f"the callback is a coroutine function; here it {_RIGHT} itself")
+    if not isinstance(returned, Result):
+        raise TypeError(f"the callback {_RIGHT}; it returned {returned!r}")
+    if isinstance(returned, Failure) and not isinstance(returned.failure(), LoadFailure):
+        raise TypeError(f"the callback {_RIGHT}; it returned {returned!r}, whose error is no LoadFailure")
+
+
+def forget_frames(err: object) -> None:
+    """Clear the local variables of the frames that ``err`` keeps alive, if it is an exception; the lines stay readable.
+
+    The same is done to its cause, its context and the members of a group.
+    """
+    waiting: list[object] = [err]
+    seen = set[int]()
+    while waiting:
+        kept = waiting.pop()
+        if not isinstance(kept, BaseException) or id(kept) in seen:
+            continue
+        seen.add(id(kept))
+        traceback.clear_frames(kept.__traceback__)
+        waiting += [kept.__cause__, kept.__context__]
+        if isinstance(kept, BaseExceptionGroup):
+            waiting += cast("BaseExceptionGroup[BaseException]", kept).exceptions

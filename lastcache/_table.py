@@ -1,0 +1,119 @@
+"""The entries and the flights of many keys: a plain data structure that applies the rules of ``transitions``.
+
+It knows no clock, no lock and no thread; the shells bring those, and call every method under their own lock.
+What a method replaces it hands back, so that the shell can let go of it after the lock: a finalizer may run any code.
+"""
+
+from typing import Generic, NamedTuple, Protocol, TypeVar, final
+
+from lastcache.config import Policy
+from lastcache.transitions import (
+    Decision,
+    Entry,
+    Outcome,
+    Strategy,
+    Traffic,
+    Transition,
+    expire,
+    fresh,
+    lookup,
+    outrun,
+    settle,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+
+
+class InFlight(Protocol):
+    """What the table needs to know of a flight."""
+
+    @property
+    def traffic(self) -> Traffic: ...
+
+
+F = TypeVar("F", bound=InFlight)
+
+
+@final
+class Landed(NamedTuple, Generic[V, E]):
+    """What a landing decided, and the entry that it replaced."""
+
+    transition: Transition[V, E]
+    replaced: Entry[V, E] | None
+
+
+@final
+class Table(Generic[K, V, E, F]):
+    """The entries and the flights of one cache.
+
+    A flight is *attached* while it stands in ``flights`` under its key; a detached one changes nothing any more.
+    ``entries`` stays the same dict for good, so that a shell may read it without the lock.
+    """
+
+    __slots__ = ("entries", "flights", "policy")
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.entries: dict[K, Entry[V, E]] = {}
+        self.flights: dict[K, F] = {}
+
+    def decide(self, strategy: Strategy, key: K, now: int) -> Decision[V, E]:
+        """Decide what a call for ``key`` has to do."""
+        flight = self.flights.get(key)
+        return lookup(strategy, self.entries.get(key), flight.traffic if flight else Traffic.NONE, now)
+
+    def detach(self, key: K, flight: F) -> bool:
+        """Take ``flight`` out of the table; say whether it was attached."""
+        if self.flights.get(key) is not flight:
+            return False
+        del self.flights[key]
+        return True
+
+    def replace(self, key: K, flight: F, successor: F) -> None:
+        """Put ``successor`` in the place of ``flight``; a successor of a detached flight is detached, too."""
+        if self.flights.get(key) is flight:
+            self.flights[key] = successor
+
+    def land(self, key: K, flight: F, outcome: Outcome[V, E], now: int) -> Landed[V, E]:
+        """Settle ``outcome`` where ``flight`` is attached, and detach it; an outrun flight stores nothing."""
+        entry = self.entries.get(key)
+        if self.flights.get(key) is not flight:
+            return Landed(Transition(outrun(entry, outcome, now), None), None)
+        transition = settle(self.policy, entry, outcome, now)
+        if transition.entry is not None:
+            self.entries[key] = transition.entry
+        del self.flights[key]
+        return Landed(transition, entry)
+
+    def set(self, key: K, value: V, now: int) -> object:
+        """Store ``value``; a load that had begun is outrun."""
+        replaced = self._outrun(key), self.entries.get(key)
+        self.entries[key] = fresh(self.policy, value, now)
+        return replaced
+
+    def expire(self, key: K, now: int) -> object:
+        """End the answer that stands for ``key``; a load that had begun is outrun."""
+        entry = self.entries.get(key)
+        replaced = self._outrun(key), entry
+        if entry is not None:
+            self.entries[key] = expire(entry, now)
+        return replaced
+
+    def delete(self, key: K) -> object:
+        """Forget ``key``; a load that had begun is outrun."""
+        return self._outrun(key), self.entries.pop(key, None)
+
+    def clear(self) -> object:
+        """Forget every key; every load that had begun is outrun."""
+        replaced = self.entries.copy(), [self._outrun(key) for key in tuple(self.flights)]
+        self.entries.clear()
+        return replaced
+
+    def _outrun(self, key: K) -> F | None:
+        """Detach the flight of ``key`` if its load has begun; a queued one has nothing yet that could be outrun."""
+        flight = self.flights.get(key)
+        if flight is None or flight.traffic is Traffic.QUEUED:
+            return None
+        return self.flights.pop(key)

@@ -1,0 +1,20 @@
+"""The exceptions of misuse.
+
+What a source is expected to do, such as to fail, is a ``Failure`` of the user's own error type and never one of these.
+"""
+
+
+class ConfigError(ValueError):
+    """An option has a value that it cannot have; the message names the option, the value and what is right."""
+
+
+class ReentrantLoadError(RuntimeError):
+    """A callback asked, directly or around a circle, for a load that waits for that very callback."""
+
+
+class LoadDroppedError(RuntimeError):
+    """A background load ended without having run: no thread could be had for it, or the cache was closed."""
+
+
+class CacheClosedError(RuntimeError):
+    """The cache was closed before this call."""

@@ -1,0 +1,72 @@
+"""The frozen records that callbacks give to the cache, and that the cache gives to its callers."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, Never, TypeVar, final
+
+from returns.result import Failure, Result
+
+K_co = TypeVar("K_co", covariant=True)
+V_co = TypeVar("V_co", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
+E = TypeVar("E")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CachedValue(Generic[V_co, E_co]):
+    """A value as the cache gives it: with the word whether it is past its freshness, and what failed.
+
+    ``stale=False`` implies ``err is None``.
+    ``stale=True`` with ``err=None`` is a value that expired and whose next load has not failed yet.
+
+    >>> CachedValue("value", stale=True, err="connection lost")
+    CachedValue(value='value', stale=True, err='connection lost')
+    """
+
+    value: V_co
+    stale: bool = False
+    err: E_co | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LoadFailure(Generic[E_co]):
+    """The payload of a failed outcome: the error, and whether an expired value may be given in its place.
+
+    ``use_stale`` has no default: only who writes the callback knows which failures stale data may cover.
+    This is the choice that RFC 5861, section 4, leaves to the origin.
+
+    >>> LoadFailure("resource not found", use_stale=False)
+    LoadFailure(err='resource not found', use_stale=False)
+    """
+
+    err: E_co
+    use_stale: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredEntry(Generic[K_co, V_co, E_co]):
+    """One stored key as ``entries`` shows it; ``ttl`` is negative exactly when the value is expired.
+
+    >>> StoredEntry("key", CachedValue("value"), timedelta(seconds=3)).ttl
+    datetime.timedelta(seconds=3)
+    """
+
+    key: K_co
+    cached: CachedValue[V_co, E_co]
+    ttl: timedelta
+
+
+def failed(err: E, *, use_stale: bool = True) -> Result[Never, LoadFailure[E]]:
+    """Make the failed outcome of a load, for a callback to return.
+
+    An expired value covers the failure unless the callback says ``use_stale=False``.
+
+    >>> failed("connection lost")
+    <Failure: LoadFailure(err='connection lost', use_stale=True)>
+    >>> failed("resource not found", use_stale=False)
+    <Failure: LoadFailure(err='resource not found', use_stale=False)>
+    """
+    return Failure(LoadFailure(err, use_stale))
