@@ -1,6 +1,6 @@
 """The frozen records that callbacks give to the cache, and that the cache gives to its callers."""
 
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from datetime import timedelta
 from typing import Generic, Never, TypeVar, final
 
@@ -10,9 +10,26 @@ K_co = TypeVar("K_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 E = TypeVar("E")
+T = TypeVar("T")
+
+
+def sealed(record: type[T]) -> type[T]:
+    """Refuse every assignment to an instance of ``record``.
+
+    On Python 3.11 the refusal that ``dataclass`` gives a frozen class with slots is a ``TypeError`` for other names than
+    the fields', so that ``CachedValue[int, str](1)`` would raise it: ``typing`` assigns ``__orig_class__``.
+    """
+
+    def refuse(_self: object, name: str, *_value: object) -> Never:
+        raise FrozenInstanceError(f"cannot change {name!r}: a {record.__name__} is immutable")
+
+    record.__setattr__ = refuse  # type: ignore[method-assign]  # the very purpose
+    record.__delattr__ = refuse  # type: ignore[method-assign]  # the very purpose
+    return record
 
 
 @final
+@sealed
 @dataclass(frozen=True, slots=True)
 class CachedValue(Generic[V_co, E_co]):
     """A value as the cache gives it: with the word whether it is past its freshness, and what failed.
@@ -30,6 +47,7 @@ class CachedValue(Generic[V_co, E_co]):
 
 
 @final
+@sealed
 @dataclass(frozen=True, slots=True)
 class LoadFailure(Generic[E_co]):
     """The payload of a failed outcome: the error, and whether an expired value may be given in its place.
@@ -46,6 +64,7 @@ class LoadFailure(Generic[E_co]):
 
 
 @final
+@sealed
 @dataclass(frozen=True, slots=True)
 class StoredEntry(Generic[K_co, V_co, E_co]):
     """One stored key as ``entries`` shows it; ``ttl`` is negative exactly when the value is expired.

@@ -1,0 +1,24 @@
+"""What holds after every test: no thread is left, and nothing was logged that nobody asked for."""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """After every test no thread is left that it started, and no log record that it did not take back."""
+    before = set(threading.enumerate())
+    yield
+    gave_up_at = time.monotonic() + PATIENCE
+    while (left := [t for t in threading.enumerate() if t not in before]) and time.monotonic() < gave_up_at:
+        left[0].join(0.1)
+    gc.collect()
+    assert left == []
+    assert [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.WARNING] == []

@@ -1,0 +1,129 @@
+"""What the tests hold a cache with: a clock that stands still, loads that wait for a gate, and threads that report."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from returns.result import Result, Success
+
+from lastcache import CachedValue, Config, LastCache, Revalidation
+from lastcache.transitions import Outcome
+
+T = TypeVar("T")
+V = TypeVar("V")
+E = TypeVar("E")
+
+PATIENCE: Final = 20.0
+"""The seconds after which a wait is called a hang."""
+
+TICK: Final = timedelta(microseconds=1)
+
+
+class ManualClock:
+    """A clock that moves only when it is told to; a tick is a microsecond."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, ticks: int) -> None:
+        self.now += ticks * 1000
+
+
+class Gated(Generic[V, E]):
+    """A callback that reports that it runs, waits until it is let go, and then gives its outcome or raises."""
+
+    def __init__(self, *outcomes: Outcome[V, E] | BaseException) -> None:
+        self.outcomes = list(outcomes)
+        self.started = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.calls = 0
+
+    def __call__(self, key: str) -> Outcome[V, E]:
+        self.calls += 1
+        self.started.release()
+        assert self.gate.acquire(timeout=PATIENCE), "nobody opened the gate"
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def await_start(self) -> None:
+        assert self.started.acquire(timeout=PATIENCE), "the callback did not start"
+
+    def let_go(self) -> None:
+        self.gate.release()
+
+
+def in_thread(act: Callable[[], T]) -> "Future[T]":
+    """Run ``act`` in a thread of its own; what it gives or raises is in the future."""
+    future: Future[T] = Future()
+
+    def report() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as err:
+            future.set_exception(err)
+
+    threading.Thread(target=report, daemon=True).start()
+    return future
+
+
+def result_of(future: "Future[T] | None") -> T:
+    """Wait for ``future``; a hang is a failure."""
+    assert future is not None
+    return future.result(PATIENCE)
+
+
+def error_of(future: "Future[T] | None") -> BaseException | None:
+    """Wait for ``future`` to fail; a hang is a failure."""
+    assert future is not None
+    return future.exception(PATIENCE)
+
+
+def ticks(count: int) -> timedelta:
+    """Give ``count`` ticks as users write them."""
+    return count * TICK
+
+
+def small_cache(
+    clock: ManualClock, *, ttl: int = 100, extend: int = 0, workers: int = 1
+) -> "LastCache[str, str, str]":
+    """Make a cache whose options are given in ticks."""
+    return LastCache(
+        Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers), clock=clock
+    )
+
+
+def given(value: V, *, stale: bool = False, err: E | None = None) -> Result[CachedValue[V, E], E]:
+    """Make the answer that a caller of ``load_or_store`` gets."""
+    return Success(CachedValue(value, stale, err))
+
+
+def gives(outcome: Outcome[V, E]) -> Callable[[object], Outcome[V, E]]:
+    """Make a callback with this outcome."""
+    return lambda _key: outcome
+
+
+def never(_key: object) -> Outcome[str, str]:
+    """Stand for a callback that must not be called."""
+    raise AssertionError("this callback must not run")
+
+
+def revalidation_of(answer: "Result[Revalidation[V, E], E]") -> Revalidation[V, E]:
+    """Take a success apart."""
+    return answer.unwrap()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread that cannot be asked brings about; a hang is a failure."""
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.002)):
+        if condition():
+            return
+        pause.wait(0.002)
+    raise AssertionError("it did not happen in time")
