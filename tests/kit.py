@@ -1,6 +1,8 @@
 """What the tests hold a cache with: a clock that stands still, loads that wait for a gate, and threads that report."""
 
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
@@ -52,6 +54,11 @@ class Gated(Generic[V, E]):
             raise outcome
         return outcome
 
+    def opened(self) -> "Gated[V, E]":
+        """Let the first call go before it comes."""
+        self.gate.release()
+        return self
+
     def await_start(self) -> None:
         assert self.started.acquire(timeout=PATIENCE), "the callback did not start"
 
@@ -90,13 +97,9 @@ def ticks(count: int) -> timedelta:
     return count * TICK
 
 
-def small_cache(
-    clock: ManualClock, *, ttl: int = 100, extend: int = 0, workers: int = 1
-) -> "LastCache[str, str, str]":
+def small_cache(clock: ManualClock, *, ttl: int = 100, extend: int = 0, workers: int = 1) -> "LastCache[str, str, str]":
     """Make a cache whose options are given in ticks."""
-    return LastCache(
-        Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers), clock=clock
-    )
+    return LastCache(Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers), clock=clock)
 
 
 def given(value: V, *, stale: bool = False, err: E | None = None) -> Result[CachedValue[V, E], E]:
@@ -127,3 +130,13 @@ def until(condition: Callable[[], bool]) -> None:
             return
         pause.wait(0.002)
     raise AssertionError("it did not happen in time")
+
+
+def await_joiners(count: int) -> None:
+    """Wait until ``count`` threads stand at a flight that another leads."""
+
+    def waiting() -> int:
+        stacks = [traceback.extract_stack(frame) for frame in sys._current_frames().values()]  # noqa: SLF001
+        return sum(any(f.name == "wait" and f.filename.endswith("_flight.py") for f in stack) for stack in stacks)
+
+    until(lambda: waiting() >= count)

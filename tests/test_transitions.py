@@ -12,6 +12,7 @@ from lastcache.transitions import (
     JOIN,
     LOAD,
     NEVER,
+    Answer,
     Entry,
     Extended,
     Fresh,
@@ -69,7 +70,7 @@ def test_a_success_is_fresh_for_the_global_ttl(
     policy: Policy, entry: Entry[int, str] | None, value: int, now: int
 ) -> None:
     """After a success the answer is the bare value, and it stands until a load is due: global_ttl later."""
-    bare = Success(CachedValue(value))
+    bare: Answer[int, str] = Success(CachedValue(value))
     assert Transition(bare, Fresh(bare, now + policy.global_ttl)) == settle(policy, entry, Success(value), now)
 
 
@@ -212,9 +213,7 @@ def test_the_table_of_lookup(
         (
             FRESH,
             failed("f", use_stale=False),
-            Transition(
-                Failure("f"), Refused(Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 1000)
-            ),
+            Transition(Failure("f"), Refused(Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 1000)),
         ),
         (
             EXTENDED,
@@ -227,9 +226,7 @@ def test_the_table_of_lookup(
         (
             EXTENDED,
             failed("f", use_stale=False),
-            Transition(
-                Failure("f"), Refused(Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 700)
-            ),
+            Transition(Failure("f"), Refused(Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 700)),
         ),
         (
             REFUSED,
@@ -242,9 +239,7 @@ def test_the_table_of_lookup(
         (
             REFUSED,
             failed("f", use_stale=False),
-            Transition(
-                Failure("f"), Refused(Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 700)
-            ),
+            Transition(Failure("f"), Refused(Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 700)),
         ),
     ],
 )

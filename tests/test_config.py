@@ -1,0 +1,112 @@
+"""Which options are accepted; the same table stands in ``docs/semantics.md``."""
+
+import dataclasses
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from returns.maybe import Some
+from returns.result import Success
+
+from lastcache import Config, ConfigError, LastCache
+from lastcache.config import Policy, duration_of, nanoseconds, policy_of
+from tests.kit import ManualClock, gives, never
+
+NO_DURATION = [
+    60,
+    1.5,
+    math.nan,
+    math.inf,
+    1e30,
+    True,
+    "60",
+    None,
+    datetime(2020, 1, 1, tzinfo=UTC),
+    timedelta(microseconds=-1),
+    timedelta.min,
+]
+NO_COUNT = [0, -1, 1.0, 1.5, math.nan, math.inf, 1e30, True, False, "1", None, timedelta(1)]
+
+
+def make(option: str, value: object) -> Config:
+    """Make a config whose one option may be of any type."""
+    return Config(**{option: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # under test
+
+
+@pytest.mark.parametrize("option", ["global_ttl", "extend_ttl"])
+@pytest.mark.parametrize("value", NO_DURATION, ids=repr)
+def test_what_is_no_duration_is_refused(option: str, value: object) -> None:
+    """The error names the option, the value and what is right."""
+    with pytest.raises(ConfigError) as told:
+        make(option, value)
+    assert str(told.value).startswith(f"{option}={value!r}: must be a timedelta")
+
+
+@pytest.mark.parametrize("value", NO_COUNT, ids=repr)
+def test_what_is_no_count_is_refused(value: object) -> None:
+    """The error names the option, the value and what is right."""
+    with pytest.raises(ConfigError) as told:
+        make("async_semaphore", value)
+    assert str(told.value) == f"async_semaphore={value!r}: must be an int of 1 or more"
+
+
+def test_zero() -> None:
+    """A TTL of zero is refused, an extension of zero is the default."""
+    with pytest.raises(ConfigError, match=r"^global_ttl=datetime.timedelta\(0\): must be a timedelta above zero$"):
+        Config(global_ttl=timedelta(0))
+    assert Config(extend_ttl=timedelta(0)) == Config()
+
+
+def test_defaults() -> None:
+    """A minute, no extension, one background load at a time."""
+    assert Policy(60_000_000_000, 0) == policy_of(Config())
+    assert Config() == Config(global_ttl=timedelta(minutes=1), extend_ttl=timedelta(0), async_semaphore=1)
+
+
+def test_a_config_is_frozen_and_takes_keywords_only() -> None:
+    """Options cannot be changed once a cache may rely on them, nor be mixed up."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().global_ttl = timedelta(1)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(TypeError):
+        Config(timedelta(1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def test_forever() -> None:
+    """``timedelta.max`` is a TTL like any other, also where the clock went back meanwhile."""
+    clock = ManualClock()
+    cache: LastCache[str, str, str] = LastCache(Config(global_ttl=timedelta.max, extend_ttl=timedelta.max), clock=clock)
+    cache.load_or_store("k", gives(Success("v")))
+    clock.advance(-1_000)
+    assert cache.ttl("k") == Some(timedelta.max)
+    clock.advance(10**15)
+    assert cache.load_or_store("k", never).unwrap().stale is False
+
+
+@pytest.mark.parametrize("config", [None, {}, Config, timedelta(1)], ids=repr)
+def test_what_is_no_config_is_refused(config: object) -> None:
+    """A cache says what it was given in place of a ``Config``."""
+    with pytest.raises(ConfigError, match=r"^config=.*: must be a Config$"):
+        LastCache(config)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("clock", [None, 5, lambda: 1.5, lambda: None, lambda: True], ids=repr)
+def test_what_is_no_clock_is_refused(clock: object) -> None:
+    """A clock must give integers of nanoseconds; it is asked once to see."""
+    with pytest.raises(ConfigError, match="^clock=.*: must be a function that gives nanoseconds as an int"):
+        LastCache(clock=clock)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@given(st.timedeltas())
+def test_durations_are_counted_exactly(duration: timedelta) -> None:
+    """No duration that users can write is rounded."""
+    assert duration == duration_of(nanoseconds(duration))
+
+
+@given(st.integers(-(10**26), 10**26))
+def test_durations_are_rounded_down(count: int) -> None:
+    """What is shown keeps the sign, is never more than what was counted, and is clamped at what can be shown."""
+    shown = nanoseconds(duration_of(count))
+    held = max(nanoseconds(timedelta.min), min(nanoseconds(timedelta.max), count))
+    assert (shown < 0, 0 <= held - shown < 1000) == (held < 0, True)

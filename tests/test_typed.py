@@ -1,0 +1,47 @@
+"""The files that the type checkers read are true when they are run, too."""
+
+import pytest
+from returns.result import Success
+
+from lastcache import LastCache
+from tests.typed import answers, flows, pipelines
+
+
+@pytest.fixture
+def users() -> answers.Users:
+    return LastCache()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        answers.load,
+        answers.revalidate,
+        answers.narrower_callbacks,
+        answers.with_context,
+        answers.reads,
+        answers.writes,
+        answers.lifted,
+        pipelines.methods,
+        flows.flows,
+    ],
+)
+def test_typed_use(use: object, users: answers.Users) -> None:
+    """What is typed runs."""
+    assert callable(use)
+    use(users)
+    assert len(users) <= 1
+
+
+def test_matched(users: answers.Users) -> None:
+    """A match takes each kind of answer apart."""
+    assert answers.matched(users) == "Ada, stale: False"
+    users.delete(1)
+    assert users.load_or_store(-1, answers.either).failure() == answers.NotFound(-1)
+    assert users.load_or_store(2, lambda _: Success(answers.User("Bob"))).unwrap().value.name == "Bob"
+
+
+def test_failures() -> None:
+    """``failed`` holds what it was given."""
+    answers.failures()
+    assert answers.only_down(1).failure().use_stale

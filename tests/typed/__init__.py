@@ -1,0 +1,1 @@
+"""What type checkers see of lastcache: read by mypy and pyright, and run, too."""

@@ -1,0 +1,58 @@
+"""What type checkers refuse; an ignore that became needless is an error, so each line is proved to be one."""
+
+from datetime import timedelta
+
+from returns.result import Failure, Result, Success
+
+from lastcache import CachedValue, Config, LastCache, LoadFailure, failed
+from tests.typed.answers import Error, User, Users, either
+
+
+def wrong_value(_user_id: int) -> Result[int, LoadFailure[Error]]:
+    """A callback for another kind of value."""
+    return Success(1)
+
+
+def wrong_error(_user_id: int) -> Result[User, LoadFailure[str]]:
+    """A callback that fails with what the cache does not know."""
+    return failed("down")
+
+
+def no_load_failure(_user_id: int) -> Result[User, str]:
+    """A callback that does not say whether stale data may cover its failure."""
+    return Failure("down")
+
+
+def mistakes(cache: Users) -> None:
+    """Each of these lines is refused by both type checkers."""
+    cache.load_or_store("1", either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.load_or_store(1, wrong_value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.load_or_store(1, wrong_error)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.load_or_store(1, no_load_failure)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.async_load_or_store(1, wrong_error)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.load_or_store_with_ctx(1, 1, lambda ctx, _: Success(ctx))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.set(1, "Ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.peek("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.load_or_store(1, either).unwrap().name  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def more_mistakes() -> None:
+    """A config takes keywords of the right type; a failure needs the choice; records do not change."""
+    Config(timedelta(1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Config(global_ttl=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LoadFailure("e")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    failed("e", False)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # noqa: FBT003
+    CachedValue(1).stale = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def caches_are_invariant(cache: LastCache[int, bool, str]) -> None:
+    """A cache is written to, so that one of a subtype is no substitute."""
+    wider: LastCache[int, int, str] = cache  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    wider.clear()
+
+
+def values_are_covariant(cached: CachedValue[bool, str], failure: LoadFailure[bool]) -> None:
+    """Records are only read: one of a subtype is a substitute."""
+    wider: CachedValue[int, str | bytes] = cached
+    less: LoadFailure[int] = failure
+    assert (wider, less) == (cached, failure)
