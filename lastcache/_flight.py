@@ -1,4 +1,4 @@
-"""One load for one key, in threads: queued behind a stale answer, or under way with a latch that its joiners wait on."""
+"""One load for one key, in threads: queued behind a stale answer, or under way, with a latch for its joiners."""
 
 import threading
 from collections.abc import Callable

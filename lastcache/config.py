@@ -80,9 +80,9 @@ def duration_of(nanoseconds: int) -> timedelta:
 
 def checked_config(config: object) -> Config:
     """Give ``config`` back if it is one; anything else is a ``ConfigError``."""
-    if isinstance(config, Config):
-        return config
-    _refuse("config", config, "a Config")
+    if not isinstance(config, Config):
+        _refuse("config", config, "a Config")
+    return config
 
 
 def checked_clock(clock: Callable[[], int]) -> Callable[[], int]:

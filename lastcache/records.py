@@ -16,8 +16,8 @@ T = TypeVar("T")
 def sealed(record: type[T]) -> type[T]:
     """Refuse every assignment to an instance of ``record``.
 
-    On Python 3.11 the refusal that ``dataclass`` gives a frozen class with slots is a ``TypeError`` for other names than
-    the fields', so that ``CachedValue[int, str](1)`` would raise it: ``typing`` assigns ``__orig_class__``.
+    On Python 3.11 a frozen dataclass with slots raises a wrong ``TypeError`` for a name that is no field; ``typing``
+    assigns such a name in ``CachedValue[int, str](1)``.
     """
 
     def refuse(_self: object, name: str, *_value: object) -> Never:

@@ -214,7 +214,7 @@ def expire(entry: Entry[V, E], now: int) -> Entry[V, E]:
 
 
 def view(entry: Entry[V, E], now: int) -> CachedValue[V, E]:
-    """Show the stored value as it is at ``now``: an expired one is marked stale, with the last error if there is one."""
+    """Show the stored value as it is at ``now``: an expired one is marked stale, with the last error, if any."""
     match entry:
         case Fresh(answer, until):
             return answer.unwrap() if now <= until else CachedValue(answer.unwrap().value, stale=True)

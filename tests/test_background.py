@@ -1,6 +1,8 @@
 """Stale-while-revalidate: what runs behind an answer, and that no answer ever waits for it."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -8,15 +10,15 @@ from contextvars import ContextVar
 import pytest
 from returns.result import Failure, Result, Success
 
-from lastcache import CachedValue, LastCache, LoadDroppedError, Revalidation, failed
+from lastcache import CacheClosedError, CachedValue, LastCache, LoadDroppedError, Revalidation, failed
 from lastcache.transitions import Answer, Outcome
 from tests.kit import (
     Gated,
     ManualClock,
     await_joiners,
     error_of,
-    gives,
     given,
+    gives,
     in_thread,
     never,
     result_of,
@@ -246,8 +248,6 @@ def test_without_threads_stale_is_given_all_the_same(monkeypatch: pytest.MonkeyP
 
 def test_the_callers_context_is_seen_and_not_kept() -> None:
     """A background callback sees the caller's context variables; once it has run they are free."""
-    import gc
-    import weakref
 
     class Request:
         """Something that a context variable holds."""
@@ -285,8 +285,6 @@ def test_a_callback_of_refresh_may_use_the_cache() -> None:
 
 def test_close_waits_for_nothing_and_leaves_nobody_waiting() -> None:
     """After ``close`` a running load answers and stores nothing; a queued one is dropped; all else is refused."""
-    from lastcache import CacheClosedError
-
     cache, _ = expired("running", "queued")
     running = Gated[str, str](Success("new"))
     first = behind(cache.async_load_or_store("running", running))

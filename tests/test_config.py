@@ -94,7 +94,7 @@ def test_what_is_no_config_is_refused(config: object) -> None:
 @pytest.mark.parametrize("clock", [None, 5, lambda: 1.5, lambda: None, lambda: True], ids=repr)
 def test_what_is_no_clock_is_refused(clock: object) -> None:
     """A clock must give integers of nanoseconds; it is asked once to see."""
-    with pytest.raises(ConfigError, match="^clock=.*: must be a function that gives nanoseconds as an int"):
+    with pytest.raises(ConfigError, match=r"^clock=.*: must be a function that gives nanoseconds as an int"):
         LastCache(clock=clock)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

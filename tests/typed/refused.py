@@ -33,7 +33,7 @@ def mistakes(cache: Users) -> None:
     cache.load_or_store_with_ctx(1, 1, lambda ctx, _: Success(ctx))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     cache.set(1, "Ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     cache.peek("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    cache.load_or_store(1, either).unwrap().name  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    str(cache.load_or_store(1, either).unwrap().name)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def more_mistakes() -> None:
