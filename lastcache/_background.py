@@ -11,8 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar, final
 
-from lastcache._flight import Landing, Queued, Raised, Refresh, resolve
-from lastcache.errors import LoadDroppedError
+from lastcache._flight import Landing, Queued, Refresh, dropped, resolve
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,10 +33,10 @@ class Background(Generic[K, V, E]):
     workers on their way to it.
     """
 
-    __slots__ = ("_busy", "_coming", "_limit", "_queue")
+    __slots__ = ("_busy", "_coming", "_queue", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._queue = OrderedDict[Queued[K, V, E], None]()
         self._coming = set[Worker]()
         self._busy = set[Worker]()
@@ -59,7 +58,7 @@ class Background(Generic[K, V, E]):
 
     def hire(self, worker: Worker) -> bool:
         """Give ``worker`` a place if the queue wants one more, and the limit allows it."""
-        if len(self._queue) <= len(self._coming) or len(self._coming) + len(self._busy) >= self._limit:
+        if len(self._queue) <= len(self._coming) or len(self._coming) + len(self._busy) >= self.limit:
             return False
         self._coming.add(worker)
         return True
@@ -110,6 +109,6 @@ def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]
         resolve_all()
 
 
-def dropped(why: str) -> Raised:
-    """Say that a background load will not run."""
-    return Raised(LoadDroppedError(f"the background load was dropped: {why}"), None)
+def drop(queued: Iterable[Queued[K, V, E]], why: str) -> None:
+    """Tell who waits for these loads that they will not run."""
+    resolve_elsewhere([unrun.refresh for unrun in queued], dropped(why))

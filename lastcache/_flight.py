@@ -12,6 +12,7 @@ from returns.result import Result, Success
 
 from lastcache._circles import Asking
 from lastcache._outcomes import check_outcome
+from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
 from lastcache.transitions import Answer, Outcome, Traffic
 
@@ -183,3 +184,8 @@ def resolve(refresh: Refresh[V, E], landing: Landing[V, E]) -> None:
             refresh.set_result(landing.answer)
     except InvalidStateError:
         return
+
+
+def dropped(why: str) -> Raised:
+    """Say that a background load will not run."""
+    return Raised(LoadDroppedError(f"the background load was dropped: {why}"), None)

@@ -62,7 +62,7 @@ class Table(Generic[K, V, E, F]):
     def decide(self, strategy: Strategy, key: K, now: int) -> Decision[V, E]:
         """Decide what a call for ``key`` has to do."""
         flight = self.flights.get(key)
-        return lookup(strategy, self.entries.get(key), flight.traffic if flight else Traffic.NONE, now)
+        return lookup(strategy, self.entries.get(key), Traffic.NONE if flight is None else flight.traffic, now)
 
     def detach(self, key: K, flight: F) -> bool:
         """Take ``flight`` out of the table; say whether it was attached."""

@@ -53,7 +53,7 @@ class LastCache(Generic[K, V, E]):
     def __init__(self, config: Config = Config(), *, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = checked_clock(clock)
         self._loads: Loads[K, V, E] = Loads(checked_config(config), clock)
-        self._entries = self._loads.table.entries
+        self._entries = self._loads.state.table.entries
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:
         """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
@@ -109,7 +109,7 @@ class LastCache(Generic[K, V, E]):
         >>> cache.peek("answer"), cache.peek("question")
         (<Some: CachedValue(value=42, stale=False, err=None)>, <Nothing>)
         """
-        self._loads.check_open()
+        self._loads.state.check_open()
         entry = self._entries.get(key)
         return Nothing if entry is None else Some(view(entry, self._clock()))
 
@@ -119,7 +119,7 @@ class LastCache(Generic[K, V, E]):
         >>> LastCache[str, int, str]().ttl("question")
         <Nothing>
         """
-        self._loads.check_open()
+        self._loads.state.check_open()
         entry = self._entries.get(key)
         return Nothing if entry is None else Some(duration_of(deadline(entry) - self._clock()))
 
@@ -131,7 +131,7 @@ class LastCache(Generic[K, V, E]):
         >>> [(entry.key, entry.cached.value) for entry in cache.entries()]
         [('answer', 42)]
         """
-        self._loads.check_open()
+        self._loads.state.check_open()
         now = self._clock()
         stored = self._loads.read(self._entries.copy)
         return iter([StoredEntry(key, view(e, now), duration_of(deadline(e) - now)) for key, e in stored.items()])
@@ -139,7 +139,7 @@ class LastCache(Generic[K, V, E]):
     def set(self, key: K, value: V) -> None:
         """Store ``value`` as if it had just been loaded. A load that began before changes nothing any more."""
         hash(key)
-        self._loads.write(self._loads.table.set, key, value, self._clock())
+        self._loads.write(self._loads.state.table.set, key, value, self._clock())
 
     def expire(self, key: K) -> None:
         """End the freshness of ``key`` now; its value is still there for when a load fails.
@@ -147,16 +147,16 @@ class LastCache(Generic[K, V, E]):
         A load that began before changes nothing any more.
         """
         hash(key)
-        self._loads.write(self._loads.table.expire, key, self._clock())
+        self._loads.write(self._loads.state.table.expire, key, self._clock())
 
     def delete(self, key: K) -> None:
         """Forget ``key``: nothing is left to fall back on. A load that began before stores nothing any more."""
         hash(key)
-        self._loads.write(self._loads.table.delete, key)
+        self._loads.write(self._loads.state.table.delete, key)
 
     def clear(self) -> None:
         """Forget every key, in one step. A load that began before stores nothing any more."""
-        self._loads.write(self._loads.table.clear)
+        self._loads.write(self._loads.state.table.clear)
 
     def close(self) -> None:
         """End the use of this cache, without waiting: every other method raises ``CacheClosedError`` from now on.
@@ -166,7 +166,7 @@ class LastCache(Generic[K, V, E]):
         self._loads.close()
 
     def __enter__(self) -> Self:
-        self._loads.check_open()
+        self._loads.state.check_open()
         return self
 
     def __exit__(
@@ -175,11 +175,11 @@ class LastCache(Generic[K, V, E]):
         self.close()
 
     def __len__(self) -> int:
-        self._loads.check_open()
+        self._loads.state.check_open()
         return len(self._entries)
 
     def __contains__(self, key: object) -> bool:
-        self._loads.check_open()
+        self._loads.state.check_open()
         return key in self._entries
 
     def __bool__(self) -> bool:

@@ -1,0 +1,138 @@
+"""The whole state of one cache in threads, and every change of it.
+
+Here is what happens under the guard, and nothing else: no method waits, calls a callback or resolves a future.
+Each leaves the state whole after every line, so that an interrupt finds nothing half done that ``abandon`` cannot mend.
+"""
+
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Generic, TypeAlias, TypeVar, final
+
+from lastcache._background import Background
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale
+from lastcache._table import Landed, Table
+from lastcache.config import Config, policy_of
+from lastcache.errors import CacheClosedError
+from lastcache.transitions import Join, Load, Outcome, Revalidate, Serve, Strategy, Traffic, lookup
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+
+Callback: TypeAlias = Callable[[K], Outcome[V, E]]
+
+
+@final
+class State(Generic[K, V, E]):
+    """Entries, flights and queued loads of one cache."""
+
+    __slots__ = ("background", "closed", "table")
+
+    def __init__(self, config: Config) -> None:
+        self.table: Table[K, V, E, Queued[K, V, E] | Flight[K, V, E]] = Table(policy_of(config))
+        self.background: Background[K, V, E] = Background(config.async_semaphore)
+        self.closed = False
+
+    def check_open(self) -> None:
+        """Raise ``CacheClosedError`` if the cache is closed."""
+        if self.closed:
+            raise CacheClosedError("the cache is closed")
+
+    def decide(
+        self, strategy: Strategy, key: K, callback: Callback[K, V, E], flight: Flight[K, V, E], now: int
+    ) -> Landing[V, E] | Stale[V, E] | Flight[K, V, E]:
+        """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one."""
+        self.check_open()
+        found = self.table.flights.get(key)
+        match self.table.decide(strategy, key, now):
+            case Serve(answer):
+                return Answered(answer)
+            case Revalidate(cached):
+                return Stale(cached, self._share(key, callback, found).refresh)
+            case Join() if isinstance(found, Flight):
+                return found
+            case Load() | Join():
+                self._take_off(key, flight, found)
+                return flight
+
+    def _take_off(self, key: K, flight: Flight[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None) -> None:
+        """Attach ``flight``; it stands in for the background load that it finds, queued or abandoned."""
+        flight.behind = _behind(found)
+        flight.untidy = True
+        self.table.flights[key] = flight
+        if isinstance(found, Flight):
+            found.behind = None
+        if flight.behind is not None:
+            self.background.remove(flight.behind)
+
+    def _share(
+        self, key: K, callback: Callback[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None
+    ) -> Queued[K, V, E]:
+        """Give the background load of ``key``; there is one from now on, queued or stood in for by a flight."""
+        behind = _behind(found) or Queued(key, callback, copy_context())
+        if isinstance(found, Flight) and not found.over:
+            found.behind = behind
+            return behind
+        self.table.flights[key] = behind
+        self.background.add(behind)
+        if isinstance(found, Flight):
+            found.behind = None
+        return behind
+
+    def start(self, queued: Queued[K, V, E], flight: Flight[K, V, E], now: int) -> Landing[V, E] | None:
+        """Let ``flight`` stand in for ``queued``, unless an answer stands by now."""
+        match lookup(Strategy.STALE_IF_ERROR, self.table.entries.get(queued.key), Traffic.NONE, now):
+            case Serve(answer):
+                self.table.detach(queued.key, queued)
+                return Answered(answer)
+            case Revalidate() | Load() | Join():
+                flight.behind = queued
+                flight.untidy = True
+                self.table.replace(queued.key, queued, flight)
+                return None
+
+    def land(self, key: K, flight: Flight[K, V, E], returned: Returned[V, E]) -> Landed[V, E]:
+        """Land what the callback returned."""
+        landed = self.table.land(key, flight, returned.outcome, returned.now)
+        flight.landing = Answered(landed.transition.answer)
+        return landed
+
+    def crash(self, key: K, flight: Flight[K, V, E], raised: Raised) -> None:
+        """Land what the callback raised: nothing changes but that the flight is gone."""
+        flight.landing = raised
+        self.table.detach(key, flight)
+
+    def abandon(self, key: K, flight: Flight[K, V, E]) -> None:
+        """Put ``flight`` out of the way; the background load that it stood in for is queued again."""
+        if flight.behind is None:
+            self.table.detach(key, flight)
+            return
+        self.table.replace(key, flight, flight.behind)
+        self.background.add(flight.behind)
+        flight.behind = None
+
+    def strand(self) -> list[Queued[K, V, E]]:
+        """Give the queued loads if nobody is left to run them."""
+        return self._detached(self.background.strand())
+
+    def shut(self) -> tuple[list[Queued[K, V, E]], object]:
+        """Close: detach every flight, forget the entries, and give what was queued, beside all that was let go of."""
+        self.closed = True
+        return self._detached(self.background.drain()), self.table.clear()
+
+    def renew(self) -> list[Queued[K, V, E]]:
+        """Forget every flight and every worker, as the child of a fork must; give the loads that nobody will run."""
+        flights = [*self.background.drain(), *self.table.flights.values()]
+        self.background = Background(self.background.limit)
+        self.table.flights.clear()
+        return [behind for flight in flights if (behind := _behind(flight)) is not None]
+
+    def _detached(self, queued: list[Queued[K, V, E]]) -> list[Queued[K, V, E]]:
+        for waiter in queued:
+            self.table.detach(waiter.key, waiter)
+        return queued
+
+
+def _behind(flight: Queued[K, V, E] | Flight[K, V, E] | None) -> Queued[K, V, E] | None:
+    """Give the background load that ``flight`` is, or stands in for."""
+    return flight.behind if isinstance(flight, Flight) else flight
