@@ -4,7 +4,7 @@ import traceback
 from types import CoroutineType
 from typing import cast
 
-from returns.result import Failure, Result
+from returns.result import Failure, Result, Success
 
 from lastcache.records import LoadFailure
 
@@ -13,6 +13,8 @@ _RIGHT = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
 
 def check_outcome(returned: object) -> None:
     """Raise ``TypeError``, saying what came, unless ``returned`` is the outcome of a load."""
+    if type(returned) is Success:
+        return
     if isinstance(returned, CoroutineType):
         returned.close()
         raise TypeError(f"the callback is a coroutine function; here it {_RIGHT} itself")
@@ -27,6 +29,8 @@ def forget_frames(err: object) -> None:
 
     The same is done to its cause, its context and the members of a group.
     """
+    if not isinstance(err, BaseException):
+        return
     waiting: list[object] = [err]
     seen = set[int]()
     while waiting:
