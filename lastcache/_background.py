@@ -50,9 +50,13 @@ class Background(Generic[K, V, E]):
     def remove(self, queued: Queued[K, V, E]) -> None:
         self._queue.pop(queued, None)
 
+    def waiting(self) -> list[Queued[K, V, E]]:
+        """Show everything that waits."""
+        return list(self._queue)
+
     def drain(self) -> list[Queued[K, V, E]]:
         """Take everything that waits."""
-        drained = list(self._queue)
+        drained = self.waiting()
         self._queue.clear()
         return drained
 

@@ -16,7 +16,7 @@ from lastcache._flight import ASKER, Answered, Flight, Landing, Queued, Raised, 
 from lastcache._forks import renew_in_children
 from lastcache._guard import Guard
 from lastcache._outcomes import forget_frames
-from lastcache._state import Callback, State
+from lastcache._state import CLOSED, Callback, State
 from lastcache.config import Config
 from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, kept_error, lookup, settle
 
@@ -54,12 +54,20 @@ class Loads(Generic[K, V, E]):
         self._guard.write(change, *args, **kwargs)
 
     def close(self) -> None:
-        """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
+        """Detach every flight, drop what is queued, and forget the entries; nothing is waited for.
+
+        What is queued leaves the queue only once it was told, so that closing again completes what an interrupt broke off.
+        """
         if self._guard.held():
-            self._guard.write(lambda: drop(self.state.shut()[0], "the cache was closed"))
+            self._guard.write(self._shut_inside)
         else:
             queued, _let_go = self._guard.run(self.state.shut)
-            drop(queued, "the cache was closed")
+            drop(queued, CLOSED)
+            self._guard.run(self.state.background.drain)
+
+    def _shut_inside(self) -> None:
+        drop(self.state.shut()[0], CLOSED)
+        self.state.background.drain()
 
     def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""

@@ -6,10 +6,10 @@ Each leaves the state whole after every line, so that an interrupt finds nothing
 
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Generic, TypeAlias, TypeVar, final
+from typing import Final, Generic, TypeAlias, TypeVar, final
 
 from lastcache._background import Background
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale, dropped
 from lastcache._table import Landed, Table
 from lastcache.config import Config, policy_of
 from lastcache.errors import CacheClosedError
@@ -18,6 +18,8 @@ from lastcache.transitions import Join, Load, Outcome, Revalidate, Serve, Strate
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+
+CLOSED: Final = "the cache was closed"
 
 Callback: TypeAlias = Callable[[K], Outcome[V, E]]
 
@@ -80,7 +82,9 @@ class State(Generic[K, V, E]):
         return behind
 
     def start(self, queued: Queued[K, V, E], flight: Flight[K, V, E], now: int) -> Landing[V, E] | None:
-        """Let ``flight`` stand in for ``queued``, unless an answer stands by now."""
+        """Let ``flight`` stand in for ``queued``, unless an answer stands by now, or the cache was closed."""
+        if self.closed:
+            return dropped(CLOSED)
         match lookup(Strategy.STALE_IF_ERROR, self.table.entries.get(queued.key), Traffic.NONE, now):
             case Serve(answer):
                 self.table.detach(queued.key, queued)
@@ -116,9 +120,9 @@ class State(Generic[K, V, E]):
         return self._detached(self.background.strand())
 
     def shut(self) -> tuple[list[Queued[K, V, E]], object]:
-        """Close: detach every flight, forget the entries, and give what was queued, beside all that was let go of."""
+        """Close: detach every flight, forget the entries, and give what is queued, beside all that was let go of."""
         self.closed = True
-        return self._detached(self.background.drain()), self.table.clear()
+        return self._detached(self.background.waiting()), self.table.clear()
 
     def renew(self) -> list[Queued[K, V, E]]:
         """Forget every flight and every worker, as the child of a fork must; give the loads that nobody will run."""

@@ -207,8 +207,8 @@ def expire(entry: Entry[V, E], now: int) -> Entry[V, E]:
     match entry:
         case Fresh(answer):
             return Fresh(answer, now - 1)
-        case Extended(answer, _, fresh_until):
-            return Extended(answer, now - 1, min(fresh_until, now - 1))
+        case Extended(answer, fresh_until=fresh_until):
+            return Extended(answer, now - 1, fresh_until)
         case Refused():
             return entry
 

@@ -162,6 +162,23 @@ def test_who_must_wait_takes_a_queued_load_over() -> None:
     assert result_of(hung) == given("late")
 
 
+def test_a_load_that_was_taken_over_does_not_run_again() -> None:
+    """Once taken over, a queued load is nobody's job any more, also where the one who took it over failed."""
+    cache, _ = expired("stuck", "k")
+    stuck = Gated[str, str](Success("late"))
+    hung = behind(cache.async_load_or_store("stuck", stuck))
+    stuck.await_start()
+    replaced = Gated[str, str](Success("queued")).opened()
+    refresh = behind(cache.async_load_or_store("k", replaced))
+    assert cache.load_or_store("k", gives(failed("down"))) == given("old", stale=True, err="down")
+    assert result_of(refresh) == given("old", stale=True, err="down")
+    stuck.let_go()
+    assert result_of(hung) == given("late")
+    last = behind(cache.async_load_or_store("k", gives(Success("new"))))
+    assert result_of(last) == given("new")
+    assert replaced.calls == 0
+
+
 def test_a_queued_load_that_became_needless_is_skipped() -> None:
     """A queued load whose key is current by its turn does not run: ``refresh`` has the current answer."""
     cache, _ = expired("stuck", "k")

@@ -1,0 +1,305 @@
+"""An interrupt may strike at any line of lastcache: whoever is struck, the key loads again and nobody else hangs.
+
+A tracer raises at each line that a call runs through, one line a trial, until no line is left.
+What it cannot reach, signals do, in ``tests.test_processes``.
+"""
+
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import Future
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, TypeAlias
+
+import pytest
+from returns.result import Success
+
+import lastcache
+from lastcache import LastCache, Revalidation, failed
+from lastcache._loads import Loads
+from lastcache.transitions import Answer, Outcome
+from tests.kit import PATIENCE, Gated, ManualClock, gives, in_thread, never, small_cache
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+Cache: TypeAlias = LastCache[str, str, str]
+Home: Final = str(Path(lastcache.__file__).parent)
+SECOND: Final = 1.0
+
+
+class Strike(BaseException):
+    """The interrupt."""
+
+
+class Striking:
+    """A tracer that raises at the n-th line of lastcache that this thread comes to."""
+
+    def __init__(self, at: int) -> None:
+        self.ahead = at
+        self.struck = ""
+
+    def __call__(self, frame: FrameType, event: str, _arg: object) -> Any:  # what sys.settrace takes
+        if not frame.f_code.co_filename.startswith(Home):
+            return None
+        if event == "line":
+            self.ahead -= 1
+            if self.ahead == 0:
+                self.struck = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
+                raise Strike
+        return self
+
+
+class Scene:
+    """A cache with an expired key; ``act`` is struck, ``after`` says what must still come to an end."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.cache = small_cache(self.clock)
+        self.cache.set("k", "old")
+        self.clock.advance(101)
+
+    def act(self) -> object:
+        raise NotImplementedError
+
+    def after(self) -> None:
+        """Nobody beside the one who was struck."""
+
+
+class Leader(Scene):
+    """A caller who loads an expired key."""
+
+    def act(self) -> object:
+        return self.cache.load_or_store("k", gives(Success("new")))
+
+
+class FailingLeader(Scene):
+    """A caller whose load fails."""
+
+    def act(self) -> object:
+        return self.cache.load_or_store("k", gives(failed("down", use_stale=False)))
+
+
+class RaisingLeader(Scene):
+    """A caller whose callback raises."""
+
+    def act(self) -> object:
+        def load(_key: str) -> Outcome[str, str]:
+            raise ValueError
+
+        try:
+            return self.cache.load_or_store("k", load)
+        except ValueError:
+            return None
+
+
+class Nested(Scene):
+    """A caller whose callback loads another key."""
+
+    def act(self) -> object:
+        def load(_key: str) -> Outcome[str, str]:
+            self.cache.load_or_store("inner", gives(Success("v")))
+            return Success("new")
+
+        return self.cache.load_or_store("k", load)
+
+
+class StaleReader(Scene):
+    """A caller who leaves a load to the background."""
+
+    given: "list[Revalidation[str, str]]"
+
+    def act(self) -> object:
+        self.given = []
+        self.given.append(self.cache.async_load_or_store("k", gives(Success("new"))).unwrap())
+        return None
+
+    def after(self) -> None:
+        self.given.append(self.cache.async_load_or_store("k", gives(Success("new"))).unwrap())
+        for revalidation in self.given:
+            if revalidation.refresh is not None:
+                revalidation.refresh.result(SECOND)
+
+
+class TakeOver(Scene):
+    """A caller who takes a queued load over, on whose ``refresh`` somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache.set("stuck", "old")
+        self.clock.advance(101)
+        self.stuck = Gated[str, str](Success("late"))
+        self.hung = self.cache.async_load_or_store("stuck", self.stuck).unwrap().refresh
+        self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
+
+    def act(self) -> object:
+        return self.cache.load_or_store("k", gives(failed("down")))
+
+    def after(self) -> None:
+        self.stuck.let_go()
+        assert self.hung is not None
+        assert self.refresh is not None
+        self.hung.result(SECOND)
+        self.refresh.result(SECOND)
+
+
+class LeaderWithRefresh(Scene):
+    """A caller on whose load a stale reader in another thread waits through ``refresh``."""
+
+    def act(self) -> object:
+        self.behind: list[Revalidation[str, str]] = []
+
+        def load(_key: str) -> Outcome[str, str]:
+            reader = in_thread(lambda: self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap())
+            self.behind.append(reader.result(PATIENCE))
+            return Success("new")
+
+        return self.cache.load_or_store("k", load)
+
+    def after(self) -> None:
+        for revalidation in self.behind:
+            if revalidation.refresh is not None:
+                revalidation.refresh.result(SECOND)
+
+
+class LeaderWithJoiners(Scene):
+    """A caller whose load others joined, or are about to join."""
+
+    def act(self) -> object:
+        self.joiners: list[Future[Answer[str, str]]] = []
+
+        def join() -> Answer[str, str]:
+            return self.cache.load_or_store("k", gives(Success("own")))
+
+        def load(_key: str) -> Outcome[str, str]:
+            self.joiners += [in_thread(join) for _ in range(3)]
+            return Success("new")
+
+        return self.cache.load_or_store("k", load)
+
+    def after(self) -> None:
+        for joiner in self.joiners:
+            joiner.result(SECOND)
+
+
+class Joiner(Scene):
+    """A caller who joins a load that another leads, beside two more joiners."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gated = Gated[str, str](Success("new"))
+        self.others = [in_thread(lambda: self.cache.load_or_store("k", self.gated)) for _ in range(3)]
+        self.gated.await_start()
+
+    def act(self) -> object:
+        threading.Timer(0.005, self.gated.let_go).start()
+        return self.cache.load_or_store("k", never)
+
+    def after(self) -> None:
+        self.gated.let_go()
+        for other in self.others:
+            assert other.result(SECOND) == Success(lastcache.CachedValue("new"))
+
+
+class Writer(Scene):
+    """A caller who writes while another loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gated = Gated[str, str](Success("older"))
+        self.leader = in_thread(lambda: self.cache.load_or_store("k", self.gated))
+        self.gated.await_start()
+
+    def act(self) -> object:
+        self.cache.set("k", "set")
+        self.cache.expire("k")
+        self.cache.delete("k")
+        self.cache.clear()
+        return None
+
+    def after(self) -> None:
+        self.gated.let_go()
+        self.leader.result(SECOND)
+
+
+class Closer(Scene):
+    """A caller who closes the cache while a load is queued."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache.set("stuck", "old")
+        self.clock.advance(101)
+        self.stuck = Gated[str, str](Success("late"))
+        self.hung = self.cache.async_load_or_store("stuck", self.stuck).unwrap().refresh
+        self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
+
+    def act(self) -> object:
+        self.cache.close()
+        return None
+
+    def after(self) -> None:
+        self.cache.close()
+        self.stuck.let_go()
+        assert self.hung is not None
+        assert self.refresh is not None
+        self.hung.result(SECOND)
+        self.refresh.exception(SECOND)
+        self.cache = small_cache(self.clock)
+
+
+SCENES: Final = [
+    Leader,
+    FailingLeader,
+    RaisingLeader,
+    Nested,
+    StaleReader,
+    TakeOver,
+    LeaderWithRefresh,
+    LeaderWithJoiners,
+    Joiner,
+    Writer,
+    Closer,
+]
+
+
+def struck_at(scene: Scene, line: int) -> str:
+    """Let ``scene`` be struck at its n-th line; say where that was, or nothing if it has fewer lines."""
+    tracer, before = Striking(line), sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        scene.act()
+    except Strike:
+        pass
+    finally:
+        sys.settrace(before)
+    return tracer.struck
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_an_interrupt_at_every_line(scene: type[Scene]) -> None:
+    """Wherever the interrupt strikes, what others wait for ends within a second, and the key loads again."""
+    hurt = Counter[str]()
+    trials, where = 0, "the start"
+    while where:
+        played = scene()
+        trials += 1
+        where = struck_at(played, trials)
+        try:
+            played.after()
+            in_thread(lambda: played.cache.load_or_store("k", gives(Success("again")))).result(SECOND)
+        except BaseException as err:
+            hurt[f"{type(err).__name__} after {where}"] += 1
+        played.cache.close()
+    assert hurt == Counter()
+    assert trials > 15
+
+
+def test_the_campaign_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nobody puts an abandoned flight out of the way, the campaign finds who waits for it in vain."""
+    monkeypatch.setattr(Loads, "_tidy", lambda *_: None)
+    scene = TakeOver()
+    assert struck_at(scene, 75).endswith("in check_outcome")
+    scene.stuck.let_go()
+    assert scene.refresh is not None
+    with pytest.raises(TimeoutError):
+        scene.refresh.result(0.1)
