@@ -11,7 +11,7 @@ from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar, final
 from returns.result import Result, Success
 
 from lastcache._circles import Asking
-from lastcache._outcomes import check_outcome
+from lastcache._outcomes import check_outcome, forget_callers
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
 from lastcache.transitions import Answer, Outcome, Traffic
@@ -65,6 +65,7 @@ class Raised:
     trace: TracebackType | None
 
     def give(self) -> Never:
+        forget_callers(self.trace)
         try:
             # With the first traceback, so that it does not grow with each caller that is told.
             raise self.err.with_traceback(self.trace)

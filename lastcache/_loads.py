@@ -15,7 +15,7 @@ from lastcache._circles import Asking, waiting
 from lastcache._flight import ASKER, Answered, Flight, Landing, Queued, Raised, Stale, attempt, dropped, resolve
 from lastcache._forks import renew_in_children
 from lastcache._guard import Guard
-from lastcache._outcomes import forget_frames
+from lastcache._outcomes import forget_callers, forget_frames
 from lastcache._state import CLOSED, Callback, State
 from lastcache.config import Config
 from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, kept_error, lookup, settle
@@ -56,7 +56,7 @@ class Loads(Generic[K, V, E]):
     def close(self) -> None:
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for.
 
-        What is queued leaves the queue only once it was told, so that closing again completes what an interrupt broke off.
+        What is queued leaves the queue once it was told, so that closing again completes what an interrupt broke off.
         """
         if self._guard.held():
             self._guard.write(self._shut_inside)
@@ -179,6 +179,10 @@ class Loads(Generic[K, V, E]):
         except BaseException as struck:
             landing = Raised(struck, struck.__traceback__)
         resolve(queued.refresh, landing)
+        if isinstance(landing, Raised):
+            forget_callers(landing.trace)
+            # This frame still runs, and the traceback leads to it: it must not lead back to the exception.
+            del landing, queued, flight
 
     def _fly_behind(self, queued: Queued[K, V, E], flight: Flight[K, V, E]) -> Landing[V, E]:
         try:

@@ -1,14 +1,16 @@
 """What a callback may return, and what is kept of the error that it returned."""
 
 import traceback
-from types import CoroutineType
-from typing import cast
+from contextlib import suppress
+from types import CoroutineType, TracebackType
+from typing import Final, cast
 
 from returns.result import Failure, Result, Success
 
 from lastcache.records import LoadFailure
 
-_RIGHT = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
+_PACKAGE: Final = __name__.partition(".")[0]
+_RIGHT: Final = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
 
 
 def check_outcome(returned: object) -> None:
@@ -42,3 +44,16 @@ def forget_frames(err: object) -> None:
         waiting += [kept.__cause__, kept.__context__]
         if isinstance(kept, BaseExceptionGroup):
             waiting += cast("BaseExceptionGroup[BaseException]", kept).exceptions
+
+
+def forget_callers(trace: TracebackType | None) -> None:
+    """Clear the local variables of our own frames that lie around the callback in which ``trace`` begins.
+
+    A traceback keeps those frames alive, they hold the flight, and the flight holds the exception with its traceback:
+    without this, only the collector could free what a callback raised. Frames that still run are passed over.
+    """
+    frame = None if trace is None else trace.tb_frame
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
+        with suppress(RuntimeError):
+            frame.clear()
+        frame = frame.f_back

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeAlias
@@ -286,7 +287,7 @@ def test_an_interrupt_at_every_line(scene: type[Scene]) -> None:
         where = struck_at(played, trials)
         try:
             played.after()
-            in_thread(lambda: played.cache.load_or_store("k", gives(Success("again")))).result(SECOND)
+            in_thread(partial(played.cache.load_or_store, "k", gives(Success("again")))).result(SECOND)
         except BaseException as err:
             hurt[f"{type(err).__name__} after {where}"] += 1
         played.cache.close()

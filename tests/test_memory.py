@@ -1,0 +1,184 @@
+"""What is kept, and what is not: entries and loads under way, and nothing else."""
+
+import gc
+import sys
+import threading
+import traceback
+import tracemalloc
+import weakref
+from collections.abc import Callable
+
+import pytest
+from returns.result import Success, safe
+
+from lastcache import LastCache, LoadFailure, failed
+from lastcache.transitions import Outcome
+from tests.kit import Gated, ManualClock, error_of, gives, in_thread, never, result_of, small_cache, until
+
+
+class Big:
+    """Something that a frame of a failed load holds."""
+
+
+def test_a_dropped_cache_is_freed_with_its_workers() -> None:
+    """When the last reference goes the cache goes, without the collector, and no thread stays."""
+    gc.collect()
+    gc.disable()
+    try:
+        clock = ManualClock()
+        cache = small_cache(clock)
+        cache.set("k", "old")
+        clock.advance(101)
+        refresh = cache.async_load_or_store("k", gives(Success("new"))).unwrap().refresh
+        result_of(refresh)
+        with pytest.raises(ZeroDivisionError):
+            cache.load_or_store("broken", lambda _key: Success(str(1 // 0)))
+        gone = weakref.ref(cache)
+        del cache, refresh
+        until(lambda: gone() is None)
+        until(lambda: not [t for t in threading.enumerate() if t.name.startswith("lastcache")])
+    finally:
+        gc.enable()
+
+
+def test_a_raised_exception_keeps_nothing_alive() -> None:
+    """Once its callers have let go of what a callback raised, it is freed without the collector."""
+    cache = small_cache(ManualClock())
+    gated = Gated[str, str](ValueError("broken"))
+    leader = in_thread(lambda: cache.load_or_store("k", gated))
+    gated.await_start()
+    joiner = in_thread(lambda: cache.load_or_store("k", never))
+    gated.let_go()
+    assert error_of(leader) is not None
+    del leader
+    error_of(joiner)
+    del joiner
+
+    class Loud(Exception):
+        """An exception that can be watched."""
+
+    gone: list[weakref.ref[Loud]] = []
+
+    def load(_key: str) -> Outcome[str, str]:
+        loud = Loud()
+        gone.append(weakref.ref(loud))
+        raise loud
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(Loud):
+            cache.load_or_store("k", load)
+        sys.exc_info()
+    finally:
+        gc.enable()
+    assert len(cache) == 0
+
+
+def error_with_a_frame(hold: Big) -> Exception:
+    """An exception with a cause, a context and members, in whose frames ``hold`` stands."""
+
+    def fail(held: Big) -> None:
+        try:
+            raise KeyError(id(held))
+        except KeyError as err:
+            raise ValueError("broken") from err
+
+    try:
+        fail(hold)
+    except ValueError as err:
+        return ExceptionGroup("many", [err, OSError()])
+    raise AssertionError
+
+
+@pytest.mark.parametrize("use_stale", [True, False])
+def test_a_kept_error_does_not_keep_its_frames(*, use_stale: bool) -> None:
+    """An error that is stored keeps no local variable of the failed load; its traceback can still be read."""
+    clock = ManualClock()
+    cache: LastCache[str, str, Exception] = LastCache(clock=clock)
+    cache.set("k", "old")
+    cache.expire("k")
+    hold = Big()
+    gone = weakref.ref(hold)
+    cache.load_or_store("k", gives(failed(error_with_a_frame(hold), use_stale=use_stale)))
+    del hold
+    gc.collect()
+    kept = cache.peek("k").unwrap().err
+    assert gone() is None
+    assert isinstance(kept, ExceptionGroup)
+    assert "in fail" in "".join(traceback.format_exception(kept))
+
+
+def test_an_error_of_safe_does_not_keep_its_frames() -> None:
+    """The same holds for what ``safe`` caught, in the background, too."""
+    clock = ManualClock()
+    cache: LastCache[str, str, Exception] = LastCache(clock=clock)
+    cache.set("k", "old")
+    cache.expire("k")
+    gone: list[weakref.ref[Big]] = []
+
+    @safe
+    def fetch(_key: str) -> str:
+        hold = Big()
+        gone.append(weakref.ref(hold))
+        raise OSError(id(hold))
+
+    def load(key: str) -> Outcome[str, Exception]:
+        return fetch(key).alt(lambda err: LoadFailure(err, use_stale=True))
+
+    result_of(cache.async_load_or_store("k", load).unwrap().refresh)
+    gc.collect()
+    assert gone[0]() is None
+
+
+def grown(act: Callable[[int], object], count: int) -> float:
+    """The bytes per call that ``act`` leaves behind."""
+    for number in range(200):
+        act(number)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(count):
+            act(number)
+        gc.collect()
+        return (tracemalloc.get_traced_memory()[0] - before) / count
+    finally:
+        tracemalloc.stop()
+
+
+def raising(_key: object) -> Outcome[str, str]:
+    raise ValueError("broken")
+
+
+def test_nothing_is_left_of_a_failing_key() -> None:
+    """A flood of distinct keys that fail, raise, or are deleted leaves nothing per key."""
+    cache: LastCache[int, str, str] = LastCache()
+
+    def fail(number: int) -> None:
+        cache.load_or_store(number, gives(failed("down")))
+        cache.async_load_or_store(number, gives(failed("down", use_stale=False)))
+
+    def crash(number: int) -> None:
+        with pytest.raises(ValueError, match="broken"):
+            cache.load_or_store(number, raising)
+
+    def forget(number: int) -> None:
+        cache.load_or_store(number, gives(Success("v")))
+        cache.delete(number)
+
+    assert [True, True, True] == [grown(act, 20_000) < 1 for act in (fail, crash, forget)]
+    assert len(cache) == 0
+
+
+def test_nothing_is_left_of_a_refresh() -> None:
+    """Refreshes of one key, run a thousand times, leave nothing behind but the entry."""
+    clock = ManualClock()
+    cache = small_cache(clock)
+
+    def refresh(_number: int) -> None:
+        cache.set("k", "old")
+        clock.advance(101)
+        result_of(cache.async_load_or_store("k", gives(Success("new"))).unwrap().refresh)
+
+    assert grown(refresh, 1000) < 16
