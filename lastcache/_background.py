@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Generic, TypeVar, final
 
 from lastcache._flight import Landing, Queued, Refresh, dropped, resolve
@@ -79,7 +80,11 @@ class Background(Generic[K, V, E]):
         return self._queue.popitem(last=False)[0]
 
     def dismiss(self, worker: Worker) -> None:
-        """Take the place of ``worker`` back."""
+        """Take back the place of a worker whose start went wrong, unless it works all the same."""
+        self._coming.discard(worker)
+
+    def leave(self, worker: Worker) -> None:
+        """Take back the place of a worker who ends."""
         self._coming.discard(worker)
         self._busy.discard(worker)
 
@@ -104,8 +109,10 @@ def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]
         return
 
     def resolve_all() -> None:
-        for refresh in waiting:
-            resolve(refresh, landing)
+        with ExitStack() as told:
+            # A stack goes on, whatever the callback of one future raises.
+            for refresh in waiting:
+                told.callback(resolve, refresh, landing)
 
     try:
         start_thread(resolve_all, "lastcache-resolve")

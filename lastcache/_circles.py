@@ -16,10 +16,16 @@ class Asking(Protocol):
     """A flight as the circles see it."""
 
     @property
+    def asker(self) -> "Asking | None": ...
+
+    @property
     def asks(self) -> "list[Asking]": ...
 
     @property
     def over(self) -> bool: ...
+
+    @property
+    def boarding(self) -> bool: ...
 
 
 _NOBODY: Final = nullcontext()

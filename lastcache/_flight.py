@@ -11,7 +11,7 @@ from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar, final
 from returns.result import Result, Success
 
 from lastcache._circles import Asking
-from lastcache._outcomes import check_outcome, forget_callers
+from lastcache._outcomes import check_outcome, forget_our_frames
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
 from lastcache.transitions import Answer, Outcome, Traffic
@@ -24,7 +24,7 @@ Refresh: TypeAlias = Future[Answer[V, E]]
 """The future of the answer that a caller who waited would have got."""
 
 ASKER: Final[ContextVar[Asking | None]] = ContextVar("lastcache_asker", default=None)
-"""The flight whose callback runs in this context."""
+"""The flight that this context leads: the one that asks, if its callback runs."""
 
 
 @final
@@ -65,7 +65,7 @@ class Raised:
     trace: TracebackType | None
 
     def give(self) -> Never:
-        forget_callers(self.trace)
+        forget_our_frames(self.trace)
         try:
             # With the first traceback, so that it does not grow with each caller that is told.
             raise self.err.with_traceback(self.trace)
@@ -104,15 +104,16 @@ def without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
 class Queued(Generic[K, V, E]):
     """A background load that waits for a worker, or to be taken over by a caller who must wait for the key.
 
-    ``context`` is that of the caller who left ``callback``.
+    ``context`` is that of the caller who left ``callback``. ``taken`` once a flight stands in for it.
     """
 
-    __slots__ = ("callback", "context", "key", "refresh")
+    __slots__ = ("__weakref__", "callback", "context", "key", "refresh", "taken")
 
     def __init__(self, key: K, callback: Callable[[K], Outcome[V, E]], context: Context) -> None:
         self.key = key
         self.callback = callback
         self.context = context
+        self.taken = False
         self.refresh: Refresh[V, E] = Future()
         # Running from birth, so that no holder can cancel it for the others.
         self.refresh.set_running_or_notify_cancel()
@@ -128,22 +129,30 @@ class Flight(Generic[K, V, E]):
 
     The latch is a raw lock, so the end of that block frees the joiners whatever happens in it.
     A flight whose latch is free without a ``landing`` was abandoned; whoever finds it puts it out of the way.
+    ``asker`` is the flight whose callback asked for this one, if any.
     ``behind`` is the background load that it stands in for: there once somebody asked for a ``refresh``.
-    ``untidy`` while something of it may be left in the table.
+    ``calling`` while the callback runs; ``untidy`` while something of it may be left in the table.
     """
 
-    __slots__ = ("asks", "behind", "landing", "latch", "untidy")
+    __slots__ = ("asker", "asks", "behind", "calling", "landing", "latch", "untidy")
 
-    def __init__(self) -> None:
+    def __init__(self, asker: Asking | None) -> None:
+        self.asker = asker
         self.latch = threading.Lock()
         self.landing: Landing[V, E] | None = None
         self.behind: Queued[K, V, E] | None = None
         self.asks: list[Asking] = []
+        self.calling = False
         self.untidy = False
 
     @property
     def over(self) -> bool:
         return not self.latch.locked()
+
+    @property
+    def boarding(self) -> bool:
+        """Whether its leader is in our own code, on the way to the callback or back."""
+        return not self.calling and self.latch.locked()
 
     @property
     def traffic(self) -> Traffic:
@@ -152,6 +161,14 @@ class Flight(Generic[K, V, E]):
     def wait(self) -> None:
         """Return once the flight has landed or was abandoned. One line, for the reason that ``_guard`` gives."""
         with self.latch: pass  # noqa: E701  # fmt: skip
+
+
+def current_asker() -> Asking | None:
+    """Give the flight whose callback asks now. One that is over was left by an interrupt: who asked for it asks now."""
+    asker = ASKER.get()
+    while asker is not None and asker.over:
+        asker = asker.asker
+    return asker
 
 
 @final

@@ -12,10 +12,22 @@ from typing import Generic, ParamSpec, TypeVar, final
 
 from lastcache._background import Worker, drop, resolve_elsewhere, start_thread
 from lastcache._circles import Asking, waiting
-from lastcache._flight import ASKER, Answered, Flight, Landing, Queued, Raised, Stale, attempt, dropped, resolve
+from lastcache._flight import (
+    ASKER,
+    Answered,
+    Flight,
+    Landing,
+    Queued,
+    Raised,
+    Stale,
+    attempt,
+    current_asker,
+    dropped,
+    resolve,
+)
 from lastcache._forks import renew_in_children
-from lastcache._guard import Guard
-from lastcache._outcomes import forget_callers, forget_frames
+from lastcache._guard import Guard, inside
+from lastcache._outcomes import forget_frames, forget_our_frames
 from lastcache._state import CLOSED, Callback, State
 from lastcache.config import Config
 from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, kept_error, lookup, settle
@@ -46,19 +58,19 @@ class Loads(Generic[K, V, E]):
 
     def read(self, look: Callable[[], T]) -> T:
         """Give what ``look`` sees between two changes, or, where the guard is held, inside this one."""
-        return look() if self._guard.held() else self._guard.run(look)
+        return look() if inside() is not None else self._guard.run(look)
 
     def write(self, change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Make a change of the table. Raises ``CacheClosedError``."""
         self.state.check_open()
-        self._guard.write(change, *args, **kwargs)
+        self._guard.write(self.state.change, change, *args, **kwargs)
 
     def close(self) -> None:
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for.
 
         What is queued leaves the queue once it was told, so that closing again completes what an interrupt broke off.
         """
-        if self._guard.held():
+        if inside() is not None:
             self._guard.write(self._shut_inside)
         else:
             queued, _let_go = self._guard.run(self.state.shut)
@@ -71,12 +83,16 @@ class Loads(Generic[K, V, E]):
 
     def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""
-        if self._guard.held():
+        asker = current_asker()
+        if inside() is not None or (asker is not None and asker.boarding):
             return self._ask_inside(strategy, key, callback)
-        asker = ASKER.get()
         while True:
-            flight: Flight[K, V, E] = Flight()
-            with flight.latch: step = self._board(strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
+            flight: Flight[K, V, E] = Flight(asker)
+            token = ASKER.set(flight)
+            try:
+                with flight.latch: step = self._board(strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
+            finally:
+                ASKER.reset(token)
             if not isinstance(step, Flight):
                 return step
             with waiting(asker, step):
@@ -86,7 +102,10 @@ class Loads(Generic[K, V, E]):
             self._tidy(key, step)
 
     def _ask_inside(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
-        """Answer a call from inside a change: without a flight, and without storing anything."""
+        """Answer a call that comes from inside a change, or from between the steps of a load that this thread leads.
+
+        Nothing may be waited for there: the callback runs uncached.
+        """
         self.state.check_open()
         entry = self.state.table.entries.get(key)
         match lookup(strategy, entry, Traffic.NONE, self._clock()):
@@ -122,11 +141,9 @@ class Loads(Generic[K, V, E]):
 
     def _fly(self, key: K, callback: Callback[K, V, E], flight: Flight[K, V, E]) -> Landing[V, E]:
         """Run ``callback`` and land its outcome."""
-        token = ASKER.set(flight)
-        try:
-            attempted = attempt(callback, key, self._clock)
-        finally:
-            ASKER.reset(token)
+        flight.calling = True
+        attempted = attempt(callback, key, self._clock)
+        flight.calling = False
         if isinstance(attempted, Raised):
             self._guard.run(self.state.crash, key, flight, attempted)
             return attempted
@@ -168,28 +185,31 @@ class Loads(Generic[K, V, E]):
             while (queued := self._guard.run(self.state.background.next, worker)) is not None:
                 self._refresh(queued)
         finally:
-            self._guard.run(self.state.background.dismiss, worker)
+            self._guard.run(self.state.background.leave, worker)
             self._staff()
 
     def _refresh(self, queued: Queued[K, V, E]) -> None:
         """Run one background load, and tell who waits for it how it ended, whatever was raised."""
-        flight: Flight[K, V, E] = Flight()
+        flight: Flight[K, V, E] = Flight(None)
         try:
-            with flight.latch: landing = self._fly_behind(queued, flight)  # noqa: E701  # fmt: skip
+            with flight.latch: landing = queued.context.run(self._fly_behind, queued, flight)  # noqa: E701  # fmt: skip
         except BaseException as struck:
             landing = Raised(struck, struck.__traceback__)
+        if landing is None:
+            return
         resolve(queued.refresh, landing)
         if isinstance(landing, Raised):
-            forget_callers(landing.trace)
+            forget_our_frames(landing.trace)
+            self._guard.run(self.state.table.detach, queued.key, queued)
             # This frame still runs, and the traceback leads to it: it must not lead back to the exception.
             del landing, queued, flight
 
-    def _fly_behind(self, queued: Queued[K, V, E], flight: Flight[K, V, E]) -> Landing[V, E]:
+    def _fly_behind(self, queued: Queued[K, V, E], flight: Flight[K, V, E]) -> Landing[V, E] | None:
+        """Lead ``flight`` in place of ``queued``, in the context of the caller who left it."""
+        ASKER.set(flight)
         try:
-            standing = self._guard.run(self.state.start, queued, flight, self._clock())
-            if standing is not None:
-                return standing
-            return queued.context.run(self._fly, queued.key, queued.callback, flight)
+            started = self._guard.run(self.state.start, queued, flight, self._clock())
+            return self._fly(queued.key, queued.callback, flight) if isinstance(started, Flight) else started
         finally:
             flight.behind = None
             self._tidy(queued.key, flight)

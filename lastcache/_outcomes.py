@@ -2,7 +2,7 @@
 
 import traceback
 from contextlib import suppress
-from types import CoroutineType, TracebackType
+from types import CoroutineType, FrameType, TracebackType
 from typing import Final, cast
 
 from returns.result import Failure, Result, Success
@@ -46,14 +46,26 @@ def forget_frames(err: object) -> None:
             waiting += cast("BaseExceptionGroup[BaseException]", kept).exceptions
 
 
-def forget_callers(trace: TracebackType | None) -> None:
-    """Clear the local variables of our own frames that lie around the callback in which ``trace`` begins.
+def forget_our_frames(trace: TracebackType | None) -> None:
+    """Clear the local variables of our own frames, those in ``trace`` and those around the one in which it begins.
 
-    A traceback keeps those frames alive, they hold the flight, and the flight holds the exception with its traceback:
+    A traceback keeps these frames alive, they hold the flight, and the flight holds the exception with its traceback:
     without this, only the collector could free what a callback raised. Frames that still run are passed over.
     """
-    frame = None if trace is None else trace.tb_frame
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
-        with suppress(RuntimeError):
-            frame.clear()
-        frame = frame.f_back
+    around = None if trace is None else trace.tb_frame.f_back
+    while around is not None and _is_ours(around):
+        _clear(around)
+        around = around.f_back
+    while trace is not None:
+        if _is_ours(trace.tb_frame):
+            _clear(trace.tb_frame)
+        trace = trace.tb_next
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE
+
+
+def _clear(frame: FrameType) -> None:
+    with suppress(RuntimeError):
+        frame.clear()

@@ -5,8 +5,10 @@ Each leaves the state whole after every line, so that an interrupt finds nothing
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
-from typing import Final, Generic, TypeAlias, TypeVar, final
+from typing import Final, Generic, ParamSpec, TypeAlias, TypeVar, final
+from weakref import WeakSet
 
 from lastcache._background import Background
 from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale, dropped
@@ -18,6 +20,7 @@ from lastcache.transitions import Join, Load, Outcome, Revalidate, Serve, Strate
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+P = ParamSpec("P")
 
 CLOSED: Final = "the cache was closed"
 
@@ -28,17 +31,22 @@ Callback: TypeAlias = Callable[[K], Outcome[V, E]]
 class State(Generic[K, V, E]):
     """Entries, flights and queued loads of one cache."""
 
-    __slots__ = ("background", "closed", "table")
+    __slots__ = ("_unfinished", "background", "closed", "table")
 
     def __init__(self, config: Config) -> None:
         self.table: Table[K, V, E, Queued[K, V, E] | Flight[K, V, E]] = Table(policy_of(config))
         self.background: Background[K, V, E] = Background(config.async_semaphore)
         self.closed = False
+        self._unfinished: WeakSet[Queued[K, V, E]] = WeakSet()
 
     def check_open(self) -> None:
         """Raise ``CacheClosedError`` if the cache is closed."""
         if self.closed:
             raise CacheClosedError("the cache is closed")
+
+    def change(self, change: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> object:
+        """Make a change of the table, and give what it let go of; one that ``close`` overtook is void."""
+        return None if self.closed else change(*args, **kwargs)
 
     def decide(
         self, strategy: Strategy, key: K, callback: Callback[K, V, E], flight: Flight[K, V, E], now: int
@@ -65,13 +73,14 @@ class State(Generic[K, V, E]):
         if isinstance(found, Flight):
             found.behind = None
         if flight.behind is not None:
+            flight.behind.taken = True
             self.background.remove(flight.behind)
 
     def _share(
         self, key: K, callback: Callback[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None
     ) -> Queued[K, V, E]:
         """Give the background load of ``key``; there is one from now on, queued or stood in for by a flight."""
-        behind = _behind(found) or Queued(key, callback, copy_context())
+        behind = _behind(found) or self._new_background_load(key, callback)
         if isinstance(found, Flight) and not found.over:
             found.behind = behind
             return behind
@@ -81,8 +90,20 @@ class State(Generic[K, V, E]):
             found.behind = None
         return behind
 
-    def start(self, queued: Queued[K, V, E], flight: Flight[K, V, E], now: int) -> Landing[V, E] | None:
-        """Let ``flight`` stand in for ``queued``, unless an answer stands by now, or the cache was closed."""
+    def _new_background_load(self, key: K, callback: Callback[K, V, E]) -> Queued[K, V, E]:
+        queued = Queued(key, callback, copy_context())
+        self._unfinished.add(queued)
+        return queued
+
+    def start(
+        self, queued: Queued[K, V, E], flight: Flight[K, V, E], now: int
+    ) -> Landing[V, E] | Flight[K, V, E] | None:
+        """Let ``flight`` stand in for ``queued``, and give it: unless an answer stands by now, or the cache was closed.
+
+        There is nothing to do where another took the load over meanwhile.
+        """
+        if queued.taken:
+            return None
         if self.closed:
             return dropped(CLOSED)
         match lookup(Strategy.STALE_IF_ERROR, self.table.entries.get(queued.key), Traffic.NONE, now):
@@ -90,10 +111,11 @@ class State(Generic[K, V, E]):
                 self.table.detach(queued.key, queued)
                 return Answered(answer)
             case Revalidate() | Load() | Join():
+                queued.taken = True
                 flight.behind = queued
                 flight.untidy = True
                 self.table.replace(queued.key, queued, flight)
-                return None
+                return flight
 
     def land(self, key: K, flight: Flight[K, V, E], returned: Returned[V, E]) -> Landed[V, E]:
         """Land what the callback returned."""
@@ -112,29 +134,30 @@ class State(Generic[K, V, E]):
             self.table.detach(key, flight)
             return
         self.table.replace(key, flight, flight.behind)
+        flight.behind.taken = False
         self.background.add(flight.behind)
         flight.behind = None
 
     def strand(self) -> list[Queued[K, V, E]]:
         """Give the queued loads if nobody is left to run them."""
-        return self._detached(self.background.strand())
+        stranded = self.background.strand()
+        for queued in stranded:
+            # A key that cannot be looked up any more must not keep the others from being told.
+            with suppress(Exception):
+                self.table.detach(queued.key, queued)
+        return stranded
 
     def shut(self) -> tuple[list[Queued[K, V, E]], object]:
         """Close: detach every flight, forget the entries, and give what is queued, beside all that was let go of."""
         self.closed = True
-        return self._detached(self.background.waiting()), self.table.clear()
+        return self.background.waiting(), self.table.empty()
 
     def renew(self) -> list[Queued[K, V, E]]:
         """Forget every flight and every worker, as the child of a fork must; give the loads that nobody will run."""
-        flights = [*self.background.drain(), *self.table.flights.values()]
+        unfinished = list(self._unfinished)
         self.background = Background(self.background.limit)
         self.table.flights.clear()
-        return [behind for flight in flights if (behind := _behind(flight)) is not None]
-
-    def _detached(self, queued: list[Queued[K, V, E]]) -> list[Queued[K, V, E]]:
-        for waiter in queued:
-            self.table.detach(waiter.key, waiter)
-        return queued
+        return unfinished
 
 
 def _behind(flight: Queued[K, V, E] | Flight[K, V, E] | None) -> Queued[K, V, E] | None:

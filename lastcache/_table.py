@@ -111,6 +111,13 @@ class Table(Generic[K, V, E, F]):
         self.entries.clear()
         return replaced
 
+    def empty(self) -> object:
+        """Forget everything, queued loads too; nothing is looked up, so no key can object."""
+        replaced = self.entries.copy(), self.flights.copy()
+        self.entries.clear()
+        self.flights.clear()
+        return replaced
+
     def _outrun(self, key: K) -> F | None:
         """Detach the flight of ``key`` if its load has begun; a queued one has nothing yet that could be outrun."""
         flight = self.flights.get(key)

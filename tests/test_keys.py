@@ -1,4 +1,4 @@
-"""Keys, finalizers and handlers run user code anywhere, also inside the cache's lock: nothing hangs, nothing is lost."""
+"""Keys, finalizers and handlers run user code anywhere, also inside the cache's lock: nothing hangs or is lost."""
 
 import gc
 import random
@@ -183,13 +183,13 @@ def test_a_write_from_inside_that_fails_is_told(caplog: pytest.LogCaptureFixture
         raise LookupError("cannot compare")
 
     inside_a_change(cache, lambda: cache.set(Nosy("k", raise_it), "w"))
-    assert [record.getMessage() for record in caplog.records] == ["a write from inside the cache's lock failed"]
+    assert [record.getMessage() for record in caplog.records] == ["a write from inside a change of a cache failed"]
     caplog.clear()
     assert cache.peek(Nosy("k")) == Some(CachedValue("v"))
 
 
 def test_finalizers_that_call_the_cache() -> None:
-    """With finalizers that read, load and write, run by the collector at random points on eight threads: no deadlock."""
+    """With finalizers that read, load and write, run by the collector anywhere, on eight threads: no deadlock."""
     cache: LastCache[str, object, str] = LastCache(Config(global_ttl=ticks(5)))
     chance = random.Random(7)
 
