@@ -1,6 +1,7 @@
 """Stale-while-revalidate: what runs behind an answer, and that no answer ever waits for it."""
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -334,3 +335,147 @@ def test_close_waits_for_nothing_and_leaves_nobody_waiting() -> None:
     for call in calls:
         with pytest.raises(CacheClosedError):
             call()
+
+
+class WatchedClock(ManualClock):
+    """A clock that runs ``on_worker`` when a worker thread reads it: between leaving the queue and the load's start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_worker: Callable[[], object] = lambda: None
+
+    def __call__(self) -> int:
+        if threading.current_thread().name == "lastcache-refresh":
+            self.on_worker()
+        return super().__call__()
+
+
+def watched(*keys: str) -> tuple[Cache, WatchedClock]:
+    """A cache in which every key has the expired value ``old``, with a watched clock."""
+    clock = WatchedClock()
+    cache = small_cache(clock)
+    for key in keys:
+        cache.set(key, "old")
+    clock.advance(101)
+    return cache, clock
+
+
+def once(act: Callable[[], object]) -> Callable[[], None]:
+    """Make ``act`` happen the first time only."""
+    left = [act]
+
+    def act_once() -> None:
+        if left:
+            left.pop()()
+
+    return act_once
+
+
+def test_a_load_taken_over_as_it_starts_runs_once() -> None:
+    """A load that is taken over just after it left the queue runs once: the worker leaves it to the one who waits."""
+    cache, clock = watched("k")
+    replaced, own = Gated[str, str](Success("queued")).opened(), Gated[str, str](Success("own"))
+    callers: list[Future[Answer[str, str]]] = []
+
+    def take_over() -> None:
+        callers.append(in_thread(lambda: cache.load_or_store("k", own)))
+        own.await_start()
+
+    clock.on_worker = once(take_over)
+    refresh = behind(cache.async_load_or_store("k", replaced))
+    until(lambda: len(callers) == 1)
+    own.let_go()
+    assert [given("own")] * 2 == [result_of(refresh), result_of(callers[0])]
+    assert replaced.calls == 0
+
+
+def test_a_load_whose_cache_is_closed_as_it_starts() -> None:
+    """A load whose cache is closed just after it left the queue does not run."""
+    cache, clock = watched("k")
+    clock.on_worker = once(cache.close)
+    refresh = behind(cache.async_load_or_store("k", never))
+    assert type(error_of(refresh)) is LoadDroppedError
+
+
+def test_a_clock_that_fails_a_worker() -> None:
+    """If the clock raises in the worker, ``refresh`` says so, and the next stale reader starts another load."""
+    cache, clock = watched("k")
+
+    def fail() -> None:
+        raise OSError("no clock")
+
+    clock.on_worker = once(fail)
+    assert type(error_of(behind(cache.async_load_or_store("k", never)))) is OSError
+    until(lambda: not [t for t in threading.enumerate() if t.name == "lastcache-refresh"])
+    assert result_of(behind(cache.async_load_or_store("k", gives(Success("new"))))) == given("new")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_refresh_callback_that_ends_its_thread_leaves_the_others_told() -> None:
+    """What the callback of one future raises keeps no other future from being resolved."""
+    cache, _ = expired("stuck", "a", "b")
+    stuck = Gated[str, str](Success("late"))
+    hung = behind(cache.async_load_or_store("stuck", stuck))
+    stuck.await_start()
+    refreshes = [behind(cache.async_load_or_store(key, never)) for key in "ab"]
+    for refresh in refreshes:
+        refresh.add_done_callback(lambda _done: sys.exit(1))
+    cache.close()
+    assert [LoadDroppedError] * 2 == [type(error_of(refresh)) for refresh in refreshes]
+    stuck.let_go()
+    assert result_of(hung) == given("late")
+
+
+def test_a_key_that_lost_its_hash_keeps_no_other_waiting() -> None:
+    """``close`` tells every ``refresh``, also where one key cannot be looked up any more."""
+
+    class Fickle:
+        """A key whose hash may fail."""
+
+        lost = False
+
+        def __hash__(self) -> int:
+            if self.lost:
+                raise LookupError("no hash")
+            return 1
+
+    clock, fickle = ManualClock(), Fickle()
+    cache: LastCache[object, str, str] = LastCache(clock=clock)
+    for key in ("stuck", fickle, "k"):
+        cache.set(key, "old")
+        cache.expire(key)
+    gate = threading.Event()
+
+    def stuck(_key: object) -> Outcome[str, str]:
+        gate.wait(20)
+        return Success("late")
+
+    cache.async_load_or_store("stuck", stuck)
+    refreshes = [cache.async_load_or_store(key, never).unwrap().refresh for key in (fickle, "k")]
+    fickle.lost = True
+    cache.close()
+    assert [LoadDroppedError] * 2 == [type(error_of(refresh)) for refresh in refreshes]
+    gate.set()
+
+
+def test_an_interrupted_start_of_a_worker_keeps_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt of a caller whose worker starts all the same does not let two callbacks run where one may."""
+    cache, _ = expired("a", "b")
+    gated = Gated[str, str](Success("new"))
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "lastcache-refresh":
+            gated.await_start()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cache.async_load_or_store("a", gated)
+    second = behind(cache.async_load_or_store("b", gated))
+    assert not gated.started.acquire(timeout=0.05)
+    gated.let_go()
+    gated.let_go()
+    assert result_of(second) == given("new")

@@ -11,7 +11,7 @@ import pytest
 from returns.maybe import Some
 from returns.result import Success
 
-from lastcache import CachedValue, Config, LastCache, LoadDroppedError, failed
+from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadDroppedError, failed
 from lastcache.transitions import Outcome
 from tests.kit import PATIENCE, ManualClock, error_of, given, gives, in_thread, never, result_of, small_cache, ticks
 
@@ -209,13 +209,16 @@ def test_finalizers_that_call_the_cache() -> None:
     def load(key: str) -> Outcome[object, str]:
         return Success(Ring(int(key[1:])))
 
+    acts: list[Callable[[str], object]] = [
+        lambda key: cache.load_or_store(key, load),
+        lambda key: cache.async_load_or_store(key, load),
+        cache.delete,
+    ]
+
     def work(seed: int) -> int:
         own = random.Random(seed)
         for _ in range(1500):
-            key = f"k{own.randrange(50)}"
-            own.choice([cache.load_or_store, cache.async_load_or_store])(key, load)
-            if own.random() < 0.2:
-                cache.delete(key)
+            own.choice(acts)(f"k{own.randrange(50)}")
         return 1
 
     before = gc.get_threshold()
@@ -297,3 +300,49 @@ def test_a_clock_that_raises(reading: int) -> None:
         pass
     read = 100
     assert cache.load_or_store("k", gives(Success("new"))).unwrap().value == "new"
+
+
+def test_two_threads_inside_two_caches() -> None:
+    """Comparisons inside the locks of two caches that write to the other cache do not wait for each other."""
+    one, two = cache_of(ManualClock()), cache_of(ManualClock())
+    both = threading.Barrier(2)
+
+    def cross(mine: Cache, other: Cache) -> None:
+        def write() -> None:
+            both.wait(PATIENCE)
+            other.set("crossed", "v")
+            assert other.load_or_store("loaded", gives(Success("w"))) == given("w")
+            both.wait(PATIENCE)
+
+        inside_a_change(mine, write)
+
+    crossing = [in_thread(partial(cross, one, two)), in_thread(partial(cross, two, one))]
+    assert [None, None] == [result_of(thread) for thread in crossing]
+    assert [Some(CachedValue("v"))] * 2 == [cache.peek("crossed") for cache in (one, two)]
+
+
+def test_a_write_from_inside_that_ends_its_thread_is_made_once() -> None:
+    """A write from inside that raises what is no ``Exception`` reaches the caller once, and blocks nothing after it."""
+    cache = cache_of(ManualClock())
+    cache.set(Nosy("k"), "v")
+
+    def leave() -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        inside_a_change(cache, lambda: cache.set(Nosy("k", leave), "w"))
+    cache.set("other", "x")
+    assert cache.peek("other") == Some(CachedValue("x"))
+
+
+def test_a_close_overtaken_by_nothing() -> None:
+    """What a comparison writes from inside after it closed the cache is void: a closed cache holds nothing."""
+    cache = cache_of(ManualClock())
+
+    def close_and_write() -> None:
+        cache.set("early", "v")
+        cache.close()
+
+    inside_a_change(cache, close_and_write)
+    with pytest.raises(CacheClosedError):
+        cache.load_or_store("early", never)

@@ -54,20 +54,20 @@ def test_a_raised_exception_keeps_nothing_alive() -> None:
     error_of(joiner)
     del joiner
 
-    class Loud(Exception):
+    class LoudError(Exception):
         """An exception that can be watched."""
 
-    gone: list[weakref.ref[Loud]] = []
+    gone: list[weakref.ref[LoudError]] = []
 
     def load(_key: str) -> Outcome[str, str]:
-        loud = Loud()
+        loud = LoudError()
         gone.append(weakref.ref(loud))
         raise loud
 
     gc.collect()
     gc.disable()
     try:
-        with pytest.raises(Loud):
+        with pytest.raises(LoudError):
             cache.load_or_store("k", load)
         sys.exc_info()
     finally:

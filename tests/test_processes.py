@@ -113,7 +113,7 @@ def test_a_fork_while_the_lock_is_held() -> None:
 
 @forks
 def test_a_fork_with_background_loads() -> None:
-    """In the child a queued or running refresh of the parent ends with ``LoadDroppedError``; new ones run."""
+    """In the child a queued, running or outrun refresh of the parent ends with ``LoadDroppedError``; new ones run."""
     run("""
         expired("running", "queued")
         gate, started = threading.Event(), threading.Event()
@@ -122,6 +122,7 @@ def test_a_fork_with_background_loads() -> None:
         running = cache.async_load_or_store("running", load).unwrap().refresh
         started.wait(20)
         queued = cache.async_load_or_store("queued", load).unwrap().refresh
+        cache.delete("running")
         def child():
             for refresh in (running, queued):
                 assert type(refresh.exception(5)) is LoadDroppedError
@@ -248,6 +249,31 @@ def test_a_storm_of_signals() -> None:
                 refresh.exception(5)
         print(counts["struck"] > 500)
         """,
+    )
+    assert said == "True\n"
+
+
+def test_handlers_that_call_the_cache() -> None:
+    """Handlers that load the very key that their thread loads never wait for it: they load uncached, or are told."""
+    said = run(
+        """
+        from lastcache import ReentrantLoadError
+        handled = [0]
+        def load_it_too(*_):
+            handled[0] += 1
+            try:
+                assert cache.load_or_store("k", lambda _: Success("handler")).unwrap().value
+            except ReentrantLoadError:
+                pass
+        signal.signal(signal.SIGALRM, load_it_too)
+        signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+        ends_at = time.monotonic() + 3
+        while time.monotonic() < ends_at:
+            cache.delete("k")
+            cache.load_or_store("k", lambda _: Success("v"))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(handled[0] > 1000)
+        """
     )
     assert said == "True\n"
 
