@@ -5,12 +5,15 @@ callback hangs, also after ``shutdown(wait=False, cancel_futures=True)``.
 A worker lives as long as there is work, so that a cache at rest has no thread.
 """
 
+import _thread
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Generic, TypeVar, final
+from weakref import WeakSet
 
 from lastcache._flight import Landing, Queued, Refresh, dropped, resolve
 
@@ -21,9 +24,12 @@ E = TypeVar("E")
 
 @final
 class Worker:
-    """The place of one worker thread, from before it starts."""
+    """The place of one worker thread, from before it starts.
 
-    __slots__ = ()
+    Only the thread, and who starts it, refer to it: a start that is lost to an interrupt gives the place back.
+    """
+
+    __slots__ = ("__weakref__",)
 
 
 @final
@@ -39,8 +45,8 @@ class Background(Generic[K, V, E]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._queue = OrderedDict[Queued[K, V, E], None]()
-        self._coming = set[Worker]()
-        self._busy = set[Worker]()
+        self._coming: WeakSet[Worker] = WeakSet()
+        self._busy: WeakSet[Worker] = WeakSet()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -93,11 +99,33 @@ class Background(Generic[K, V, E]):
         return [] if self._coming or self._busy else self.drain()
 
 
-def start_thread(target: Callable[[], object], name: str) -> None:
-    """Start a daemon thread. Raises ``RuntimeError`` where none can be had."""
+def start_thread(target: Callable[[], object], name: str, refused: Callable[[str], object]) -> None:
+    """Start a daemon thread for ``target``; where none can be had, ``refused`` is told why.
+
+    A ``Thread`` waits, in Python code, for its start, and an interrupt there would leave it half started for ever.
+    So it is started from another thread, where no signal strikes; that one is started in a single step.
+    """
+
+    def start() -> None:
+        try:
+            threading.Thread(target=target, name=name, daemon=True).start()
+        except RuntimeError as err:
+            refused(str(err))
+
     if sys.is_finalizing():
-        raise RuntimeError("the interpreter is exiting")
-    threading.Thread(target=target, name=name, daemon=True).start()
+        refused("the interpreter is exiting")
+        return
+    try:
+        _thread.start_new_thread(start, ())
+    except RuntimeError as err:
+        refused(str(err))
+
+
+def resolve_all(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]) -> None:
+    """Resolve ``refreshes``, whatever the callback of one of them raises."""
+    with ExitStack() as told:
+        for refresh in refreshes:
+            told.callback(resolve, refresh, landing)
 
 
 def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]) -> None:
@@ -107,19 +135,10 @@ def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]
     waiting = tuple(refreshes)
     if not waiting:
         return
-
-    def resolve_all() -> None:
-        with ExitStack() as told:
-            # A stack goes on, whatever the callback of one future raises.
-            for refresh in waiting:
-                told.callback(resolve, refresh, landing)
-
-    try:
-        start_thread(resolve_all, "lastcache-resolve")
-    except RuntimeError:
-        resolve_all()
+    tell = partial(resolve_all, waiting, landing)
+    start_thread(tell, "lastcache-resolve", refused=lambda _why: tell())
 
 
 def drop(queued: Iterable[Queued[K, V, E]], why: str) -> None:
     """Tell who waits for these loads that they will not run."""
-    resolve_elsewhere([unrun.refresh for unrun in queued], dropped(why))
+    resolve_elsewhere([refresh for unrun in queued for refresh in unrun.refreshes], dropped(why))

@@ -104,19 +104,25 @@ def without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
 class Queued(Generic[K, V, E]):
     """A background load that waits for a worker, or to be taken over by a caller who must wait for the key.
 
-    ``context`` is that of the caller who left ``callback``. ``taken`` once a flight stands in for it.
+    ``context`` is that of the caller who left ``callback``. ``taken`` once somebody sees to it.
     """
 
-    __slots__ = ("__weakref__", "callback", "context", "key", "refresh", "taken")
+    __slots__ = ("__weakref__", "callback", "context", "key", "refreshes", "taken")
 
     def __init__(self, key: K, callback: Callable[[K], Outcome[V, E]], context: Context) -> None:
         self.key = key
         self.callback = callback
         self.context = context
         self.taken = False
-        self.refresh: Refresh[V, E] = Future()
+        refresh: Refresh[V, E] = Future()
         # Running from birth, so that no holder can cancel it for the others.
-        self.refresh.set_running_or_notify_cancel()
+        refresh.set_running_or_notify_cancel()
+        self.refreshes = [refresh]
+
+    @property
+    def refresh(self) -> Refresh[V, E]:
+        """Give the future that stale readers of this load share; those of loads that it replaced are told with it."""
+        return self.refreshes[0]
 
     @property
     def traffic(self) -> Traffic:

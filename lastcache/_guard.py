@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar, cast, final
 
@@ -27,6 +28,17 @@ class _OwnedLock(Protocol):
 
 
 @final
+class _PutOff:
+    """A write that waits for the change under way; ``struck`` once something broke it off."""
+
+    __slots__ = ("act", "struck")
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+        self.struck = False
+
+
+@final
 class Guard:
     """Runs one change at a time, and lets no change begin inside another."""
 
@@ -35,16 +47,20 @@ class Guard:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.owned = cast("_OwnedLock", self._lock)._is_owned  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._before_release = deque[Callable[[], object]]()
-        self._afterwards = deque[Callable[[], object]]()
+        self._before_release = deque[_PutOff]()
+        self._afterwards = deque[_PutOff]()
 
     def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Give what ``act`` gives; nobody else is inside meanwhile. Not to be called from inside."""
+        thread = threading.get_ident()
+        around = _GUARDS.get(thread)
+        _GUARDS[thread] = self
         try:
             with self._lock: return self._change(act, *args, **kwargs)  # noqa: E701  # fmt: skip
         finally:
             while self._before_release:
                 with self._lock: _catch_up(self._before_release)  # noqa: E701  # fmt: skip
+            _step_out(thread, around)
             _catch_up(self._afterwards)
 
     def write(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -53,34 +69,56 @@ class Guard:
         if guard is None:
             self.run(act, *args, **kwargs)
         elif guard is self:
-            self._before_release.append(partial(act, *args, **kwargs))
+            self._before_release.append(_PutOff(partial(act, *args, **kwargs)))
         else:
-            guard._afterwards.append(partial(self.write, act, *args, **kwargs))  # noqa: SLF001  # of the same class
+            guard.put_off(partial(self.write, act, *args, **kwargs))
+
+    def put_off(self, act: Callable[[], object]) -> None:
+        """Run ``act`` once the thread that is inside has left."""
+        self._afterwards.append(_PutOff(act))
 
     def _change(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        thread = threading.get_ident()
-        _INSIDE[thread] = self
         try:
             return act(*args, **kwargs)
         finally:
             _catch_up(self._before_release)
-            _INSIDE.pop(thread, None)
 
 
-_INSIDE: Final[dict[int, Guard]] = {}
-"""Which guard a thread is inside. After an interrupt an entry may be left, so the lock has the last word."""
+_GUARDS: Final[dict[int, Guard]] = {}
+"""The guard that a thread is about to enter, is inside, or has just left: its lock has the last word."""
 
 
 def inside() -> Guard | None:
     """Give the guard, of whichever cache, that the calling thread is inside."""
-    guard = _INSIDE.get(threading.get_ident())
+    guard = _GUARDS.get(threading.get_ident())
     return guard if guard is not None and guard.owned() else None
 
 
-def _catch_up(put_off: deque[Callable[[], object]]) -> None:
-    """Make the writes that were put off. One that fails hurts nobody else's call: it is logged."""
+def _step_out(thread: int, around: Guard | None) -> None:
+    if around is None:
+        _GUARDS.pop(thread, None)
+    else:
+        # A handler ran while its thread was about to enter another guard, or had just left it.
+        _GUARDS[thread] = around
+
+
+def _catch_up(put_off: deque[_PutOff]) -> None:
+    """Make the writes that were put off.
+
+    One that fails hurts nobody else's call: it is logged. One that an interrupt strikes is made once more.
+    """
     while put_off:
-        try:
-            put_off.popleft()()
-        except Exception:
-            logging.getLogger("lastcache").exception("a write from inside a change of a cache failed")
+        with suppress(IndexError):
+            _make(put_off, put_off.popleft())
+
+
+def _make(put_off: deque[_PutOff], write: _PutOff) -> None:
+    try:
+        write.act()
+    except Exception:
+        logging.getLogger("lastcache").exception("a write from inside a change of a cache failed")
+    except BaseException:
+        if not write.struck:
+            write.struck = True
+            put_off.appendleft(write)
+        raise

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar, final
 
-from lastcache._background import Worker, drop, resolve_elsewhere, start_thread
+from lastcache._background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
 from lastcache._circles import Asking, waiting
 from lastcache._flight import (
     ASKER,
@@ -148,8 +148,7 @@ class Loads(Generic[K, V, E]):
             self._guard.run(self.state.crash, key, flight, attempted)
             return attempted
         landed = self._guard.run(self.state.land, key, flight, attempted)
-        kept = kept_error(landed.transition.entry)
-        forget_frames(kept)
+        forget_frames(kept_error(landed.transition.entry))
         return Answered(landed.transition.answer)
 
     def _tidy(self, key: K, flight: Flight[K, V, E]) -> None:
@@ -160,7 +159,7 @@ class Loads(Generic[K, V, E]):
             self._guard.run(self.state.abandon, key, flight)
             self._staff()
         elif flight.behind is not None:
-            resolve_elsewhere([flight.behind.refresh], flight.landing)
+            resolve_elsewhere(flight.behind.refreshes, flight.landing)
         flight.untidy = False
 
     def _staff(self) -> None:
@@ -170,14 +169,15 @@ class Loads(Generic[K, V, E]):
         worker = Worker()
         try:
             if self._guard.run(self.state.background.hire, worker):
-                start_thread(partial(self._work, worker), "lastcache-refresh")
-        except Exception as refused:
-            self._guard.run(self.state.background.dismiss, worker)
-            drop(self._guard.run(self.state.strand), str(refused))
+                start_thread(partial(self._work, worker), "lastcache-refresh", partial(self._dismiss, worker))
         except BaseException:
             self._guard.run(self.state.background.dismiss, worker)
             self._staff()
             raise
+
+    def _dismiss(self, worker: Worker, why: str) -> None:
+        self._guard.run(self.state.background.dismiss, worker)
+        drop(self._guard.run(self.state.strand), why)
 
     def _work(self, worker: Worker) -> None:
         """Run queued loads until none is left."""
@@ -197,7 +197,7 @@ class Loads(Generic[K, V, E]):
             landing = Raised(struck, struck.__traceback__)
         if landing is None:
             return
-        resolve(queued.refresh, landing)
+        resolve_all(queued.refreshes, landing)
         if isinstance(landing, Raised):
             forget_our_frames(landing.trace)
             self._guard.run(self.state.table.detach, queued.key, queued)

@@ -1,11 +1,12 @@
 """What a callback may return, and what is kept of the error that it returned."""
 
+import reprlib
 import traceback
 from contextlib import suppress
 from types import CoroutineType, FrameType, TracebackType
 from typing import Final, cast
 
-from returns.result import Failure, Result, Success
+from returns.result import Result, Success
 
 from lastcache.records import LoadFailure
 
@@ -21,9 +22,14 @@ def check_outcome(returned: object) -> None:
         returned.close()
         raise TypeError(f"the callback is a coroutine function; here it {_RIGHT} itself")
     if not isinstance(returned, Result):
-        raise TypeError(f"the callback {_RIGHT}; it returned {returned!r}")
-    if isinstance(returned, Failure) and not isinstance(returned.failure(), LoadFailure):
-        raise TypeError(f"the callback {_RIGHT}; it returned {returned!r}, whose error is no LoadFailure")
+        raise TypeError(f"the callback {_RIGHT}; it returned {_shown(returned)}")
+    err = cast("Result[object, object]", returned).failure()
+    if not isinstance(err, LoadFailure):
+        raise TypeError(f"the callback {_RIGHT}; it returned a Failure of {_shown(err)}, which is no LoadFailure")
+
+
+def _shown(returned: object) -> str:
+    return f"{reprlib.repr(returned)} of type {type(returned).__name__}"
 
 
 def forget_frames(err: object) -> None:

@@ -79,21 +79,27 @@ class State(Generic[K, V, E]):
     def _share(
         self, key: K, callback: Callback[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None
     ) -> Queued[K, V, E]:
-        """Give the background load of ``key``; there is one from now on, queued or stood in for by a flight."""
-        behind = _behind(found) or self._new_background_load(key, callback)
-        if isinstance(found, Flight) and not found.over:
-            found.behind = behind
-            return behind
-        self.table.flights[key] = behind
-        self.background.add(behind)
-        if isinstance(found, Flight):
-            found.behind = None
+        """Give the background load of ``key``; there is one from now on."""
+        behind = _behind(found)
+        if behind is None:
+            behind = Queued(key, callback, copy_context())
+            self._unfinished.add(behind)
+        self._put_behind(key, behind, found)
         return behind
 
-    def _new_background_load(self, key: K, callback: Callback[K, V, E]) -> Queued[K, V, E]:
-        queued = Queued(key, callback, copy_context())
-        self._unfinished.add(queued)
-        return queued
+    def _put_behind(self, key: K, behind: Queued[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None) -> None:
+        """Let the flight that runs stand in for ``behind``, or else queue it."""
+        if isinstance(found, Flight) and not found.over:
+            behind.taken = True
+            found.behind = behind
+            return
+        self.table.flights[key] = behind
+        if found is not behind:
+            behind.taken = False
+        if not behind.taken:
+            self.background.add(behind)
+        if isinstance(found, Flight):
+            found.behind = None
 
     def start(
         self, queued: Queued[K, V, E], flight: Flight[K, V, E], now: int
@@ -104,6 +110,7 @@ class State(Generic[K, V, E]):
         """
         if queued.taken:
             return None
+        queued.taken = True
         if self.closed:
             return dropped(CLOSED)
         match lookup(Strategy.STALE_IF_ERROR, self.table.entries.get(queued.key), Traffic.NONE, now):
@@ -111,7 +118,6 @@ class State(Generic[K, V, E]):
                 self.table.detach(queued.key, queued)
                 return Answered(answer)
             case Revalidate() | Load() | Join():
-                queued.taken = True
                 flight.behind = queued
                 flight.untidy = True
                 self.table.replace(queued.key, queued, flight)
@@ -129,13 +135,19 @@ class State(Generic[K, V, E]):
         self.table.detach(key, flight)
 
     def abandon(self, key: K, flight: Flight[K, V, E]) -> None:
-        """Put ``flight`` out of the way; the background load that it stood in for is queued again."""
-        if flight.behind is None:
-            self.table.detach(key, flight)
+        """Put ``flight`` out of the way; the background load that it stood in for is left to the key's next load.
+
+        That is the load that is there by now, or else a queued one.
+        """
+        self.table.detach(key, flight)
+        behind, found = flight.behind, self.table.flights.get(key)
+        if behind is None:
             return
-        self.table.replace(key, flight, flight.behind)
-        flight.behind.taken = False
-        self.background.add(flight.behind)
+        other = _behind(found)
+        if other is None:
+            self._put_behind(key, behind, found)
+        elif other is not behind:
+            other.refreshes += behind.refreshes
         flight.behind = None
 
     def strand(self) -> list[Queued[K, V, E]]:

@@ -13,7 +13,11 @@ class ReentrantLoadError(RuntimeError):
 
 
 class LoadDroppedError(RuntimeError):
-    """A background load ended without having run: no thread could be had for it, or the cache was closed."""
+    """A background load ended without having run.
+
+    No thread could be had for it, the cache was closed, the process is the child of a fork that took place meanwhile,
+    or the load was asked for from inside a change of a cache.
+    """
 
 
 class CacheClosedError(RuntimeError):

@@ -2,13 +2,20 @@
 
 from dataclasses import FrozenInstanceError, dataclass
 from datetime import timedelta
-from typing import Generic, Never, TypeVar, final
+from typing import TYPE_CHECKING, Generic, Never, TypeVar, final
 
 from returns.result import Failure, Result
 
+if TYPE_CHECKING:
+    # Type checkers know defaults already, typing only since 3.13: a value that cannot have failed has the error Never.
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    E_co = TypeVarWithDefault("E_co", covariant=True, default=Never)
+else:
+    E_co = TypeVar("E_co", covariant=True)
+
 K_co = TypeVar("K_co", covariant=True)
 V_co = TypeVar("V_co", covariant=True)
-E_co = TypeVar("E_co", covariant=True)
 E = TypeVar("E")
 T = TypeVar("T")
 

@@ -234,7 +234,7 @@ def fresh_until(entry: Entry[V, E]) -> int:
     return entry.until if isinstance(entry, Fresh) else entry.fresh_until
 
 
-def kept_error(entry: Entry[V, E] | None) -> E | None:
+def kept_error(entry: Entry[object, object] | None) -> object:
     """Give the error that is stored with ``entry``."""
     match entry:
         case None | Fresh():

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import settings
@@ -24,7 +25,9 @@ def nothing_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     gave_up_at = time.monotonic() + PATIENCE
     while (left := [t for t in threading.enumerate() if t not in before]) and time.monotonic() < gave_up_at:
-        left[0].join(0.1)
+        # A thread that is just starting cannot be joined yet.
+        with suppress(RuntimeError):
+            left[0].join(0.1)
     gc.collect()
     assert left == []
     assert [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.WARNING] == []

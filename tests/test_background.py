@@ -1,5 +1,6 @@
 """Stale-while-revalidate: what runs behind an answer, and that no answer ever waits for it."""
 
+import _thread
 import gc
 import sys
 import threading
@@ -462,16 +463,15 @@ def test_an_interrupted_start_of_a_worker_keeps_the_bound(monkeypatch: pytest.Mo
     """An interrupt of a caller whose worker starts all the same does not let two callbacks run where one may."""
     cache, _ = expired("a", "b")
     gated = Gated[str, str](Success("new"))
-    start = threading.Thread.start
+    start = _thread.start_new_thread
 
-    def interrupted(thread: threading.Thread) -> None:
-        start(thread)
-        if thread.name == "lastcache-refresh":
-            gated.await_start()
-            raise KeyboardInterrupt
+    def interrupted(function: Callable[[], object], args: tuple[()]) -> int:
+        start(function, args)
+        gated.await_start()
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", interrupted)
+        patched.setattr(_thread, "start_new_thread", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cache.async_load_or_store("a", gated)
     second = behind(cache.async_load_or_store("b", gated))

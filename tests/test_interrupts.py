@@ -131,6 +131,7 @@ class TakeOver(Scene):
         self.clock.advance(101)
         self.stuck = Gated[str, str](Success("late"))
         self.hung = self.cache.async_load_or_store("stuck", self.stuck).unwrap().refresh
+        self.stuck.await_start()
         self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
 
     def act(self) -> object:
@@ -232,6 +233,7 @@ class Closer(Scene):
         self.clock.advance(101)
         self.stuck = Gated[str, str](Success("late"))
         self.hung = self.cache.async_load_or_store("stuck", self.stuck).unwrap().refresh
+        self.stuck.await_start()
         self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
 
     def act(self) -> object:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from returns.result import Failure, Success
+from returns.result import Success
 
 import lastcache
-from lastcache import CacheClosedError, LastCache
+from lastcache import CacheClosedError
 from lastcache._guard import Guard
 from lastcache._state import State
 from lastcache._table import Landed, Table
@@ -31,7 +31,7 @@ TIMES: Final = int(os.environ.get("SCHEDULES", "1"))
 @pytest.fixture(autouse=True)
 def owned_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the scheduler's RLock say who owns it, as the real one does."""
-    from interleave_test import _primitives
+    from interleave_test import _primitives  # pyright: ignore[reportMissingImports]  # 3.12 or newer
 
     def is_owned(lock: Any) -> bool:
         return bool(lock._is_owned_by(_primitives._ctx("RLock")[1]))  # noqa: SLF001

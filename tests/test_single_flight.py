@@ -243,10 +243,10 @@ def test_two_callbacks_that_need_one_key_share_it() -> None:
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        ("v", "it returned 'v'"),
-        (None, "it returned None"),
-        (Failure("e"), "whose error is no LoadFailure"),
-        ((True, "v"), "it returned (True, 'v')"),
+        ("v", "it returned 'v' of type str"),
+        (None, "it returned None of type NoneType"),
+        (Failure("e"), "a Failure of 'e' of type str, which is no LoadFailure"),
+        ((True, "v"), "it returned (True, 'v') of type tuple"),
     ],
 )
 def test_a_callback_that_returns_something_else(returned: object, said: str) -> None:

@@ -1,0 +1,73 @@
+"""``python -m lastcache`` from its arguments to its exit status."""
+
+import os
+import signal
+import sys
+from typing import Final
+
+from lastcache._demo.checks import Broken, broken
+from lastcache._demo.options import Options, parse
+from lastcache._demo.record import SECOND
+from lastcache._demo.report import as_json, warmed
+from lastcache._demo.screen import screen_for
+from lastcache._demo.show import breach_lines, table, verdict
+from lastcache._demo.signals import Signals
+from lastcache._demo.stage import Run, StageError, perform
+from lastcache._demo.summary import Row, rows
+
+_BROKEN: Final = 1
+_CANNOT: Final = 3
+_SIGNALLED: Final = 128
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demonstration and give its exit status, which ``--help`` explains."""
+    options = parse(arguments)
+    try:
+        return _demonstrate(options)
+    except BrokenPipeError:
+        # Whoever read has gone; the interpreter must not trip over the same pipe when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGNALLED + signal.SIGPIPE
+    except (StageError, OSError) as trouble:
+        sys.stderr.write(f"python -m lastcache: the demonstration could not go on: {trouble}\n")
+        return _CANNOT
+
+
+def _demonstrate(options: Options) -> int:
+    out = sys.stdout
+    with Signals() as signals, screen_for(out) as screen:
+        out.write(f"{_headline(options)}\n")
+        run = perform(options, screen, signals)
+    breaches = broken(run.histories, run.switches, round(options.ttl * SECOND))
+    summary = rows(run.histories, run.switches)
+    words = verdict(summary, frozenset(history.client for history in run.histories if history.cached), breaches)
+    out.write("\n".join([*_conclusion(run, summary, words, breaches), ""]))
+    out.flush()
+    if options.json is not None:
+        options.json.write_text(f"{as_json(options, run, summary, breaches, words)}\n", encoding="utf-8")
+    return _exit_status(run, breaches)
+
+
+def _headline(options: Options) -> str:
+    third = f"{options.seconds / 3:.3g}"
+    return (
+        f"Three clients, {options.rate:g} requests a second each, {options.keys} keys, TTL {options.ttl:g} s.\n"
+        f"The origin is up for {third} s, dead for {third} s, and up again for {third} s."
+    )
+
+
+def _conclusion(run: Run, summary: tuple[Row, ...], words: str, breaches: tuple[Broken, ...]) -> tuple[str, ...]:
+    if not run.switches:
+        return ("Ended by a signal before the clock started: there is nothing to sum up.",)
+    loaded, read = warmed(run)
+    early = () if run.signal is None else ("Ended early by a signal: this is the summary so far.",)
+    warmth = f"Warm-up (not counted): {loaded} of {read} first reads of the cached clients gave a value."
+    closing = words.replace("; ", ";\n")
+    return ("", table(summary), "", *early, warmth, closing, *breach_lines(breaches, run.switches[0].began_at))
+
+
+def _exit_status(run: Run, breaches: tuple[Broken, ...]) -> int:
+    if run.signal is not None:
+        return _SIGNALLED + run.signal
+    return _BROKEN if breaches else 0

@@ -1,0 +1,137 @@
+"""What can be chosen on the command line, checked before anything starts."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from lastcache import Config
+
+_SLOTS: Final = 4
+_MOST_WORKERS: Final = 16
+_RATE_OF_A_WORKER: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run; seconds, and requests per second for each client."""
+
+    seconds: float
+    rate: float
+    keys: int
+    ttl: float
+    seed: int
+    json: Path | None
+
+    @property
+    def config(self) -> Config:
+        """The options of the caches."""
+        ttl = timedelta(seconds=self.ttl)
+        return Config(global_ttl=ttl, extend_ttl=ttl / 2, async_semaphore=_SLOTS)
+
+    @property
+    def workers(self) -> int:
+        """How many threads ask for each client."""
+        return min(_MOST_WORKERS, max(2, ceil(self.rate / _RATE_OF_A_WORKER)))
+
+
+_EPILOG: Final = f"""\
+The run: an HTTP origin starts as a process of its own on a free port of
+127.0.0.1. Each cached client reads every key once; these reads are checked, but
+not counted. Then the clock starts: for a third of --seconds the origin is up,
+for a third it is dead (SIGKILL), then it starts again on the same port, and
+when it listens the last third begins. The time that the processes need to start
+comes on top.
+
+The clients ask side by side, for the same keys, a few of them often and most of
+them rarely (by Zipf's law):
+  no cache                every request is an HTTP request
+  stale-if-error          LastCache.load_or_store
+  stale-while-revalidate  LastCache.async_load_or_store
+with Config(global_ttl=TTL, extend_ttl=TTL/2, async_semaphore={_SLOTS}).
+
+The summary: a request belongs to the phase in which it started; one that is
+under way when the origin is killed counts for "up". Latency is that of the call
+alone, of answers and errors alike. Origin calls are HTTP requests that were
+tried, failed ones included. A request that comes late because the machine is
+busy is not made up for, so there may be fewer of them than --rate asks for.
+
+The verdict: an error for a key that a cached client had broke the promise, and
+so did a stale value without the mark. A value counts as stale when the call
+started later than TTL after the first moment at which the value is known to
+have been stored: the end of the first call that gave it, or of the load behind
+that. This needs no tolerance, and no load on the machine can make it wrong.
+
+Exit status: 0 all promises kept; 1 one was broken, and which; 2 a bad option;
+3 the demonstration itself could not go on; 130 after Ctrl-C; 143 after SIGTERM.
+NO_COLOR is respected. Without a terminal, plain lines come twice a second.
+"""
+
+
+def parse(arguments: list[str] | None) -> Options:
+    """Read the options; what is wrong ends the program with status 2 and names argument, value and what is right."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lastcache",
+        description="Three clients, side by side, and an HTTP origin that dies and comes back.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--seconds", type=_number(0.3, 120), default=6.0, metavar="S", help="how long, from 0.3 to 120 (default: 6)")
+    add(
+        "--rate",
+        type=_number(0.1, 2000),
+        default=200.0,
+        metavar="N",
+        help="requests per second and client (default: 200)",
+    )
+    add("--keys", type=_whole(1, 1000), default=20, metavar="N", help="how many keys, from 1 to 1000 (default: 20)")
+    add("--ttl", type=_number(0.001, 3600), default=0.5, metavar="S", help="seconds a value is fresh (default: 0.5)")
+    add("--seed", type=_whole(None, None), default=1, metavar="N", help="for keys and delays (default: 1)")
+    add("--json", type=Path, metavar="FILE", help="write the whole summary to FILE, options included")
+    read = parser.parse_args(arguments)
+    if read.json is not None:
+        _check_file(parser, read.json)
+    return Options(read.seconds, read.rate, read.keys, read.ttl, read.seed, read.json)
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        # Also false for what is not a number.
+        if low <= value <= high:
+            return value
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number from {low:g} to {high:g}")
+
+    return number
+
+
+def _whole(low: int | None, high: int | None) -> Callable[[str], int]:
+    right = "a whole number" if low is None else f"a whole number from {low} to {high}"
+
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}: must be {right}") from None
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r}: must be {right}")
+        return value
+
+    return whole
+
+
+def _check_file(parser: argparse.ArgumentParser, path: Path) -> None:
+    try:
+        # The only sure way to know; nothing that is there is lost.
+        with path.open("a"):
+            pass
+    except (OSError, ValueError) as refusal:
+        parser.error(f"argument --json: {str(path)!r}: must be a file that can be written ({refusal})")

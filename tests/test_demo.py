@@ -1,0 +1,103 @@
+"""``python -m lastcache``: a real origin in a process of its own, killed and started again, under three clients."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+CACHED: Final = ("stale-if-error", "stale-while-revalidate")
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "lastcache", *options]
+
+
+def run(*options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603  # our own module
+        command(*options), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def origins() -> set[int]:
+    """The processes that serve as an origin."""
+    if not Path("/proc/self").exists():
+        pytest.skip("this system has no /proc to look for the origin in")
+    found = set[int]()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"_demo/origin" in (process / "cmdline").read_bytes():
+                found.add(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_the_outage(tmp_path: Path) -> None:
+    """While the origin is down the cached clients see no error, and the one without a cache sees little else."""
+    before, report = origins(), tmp_path / "summary.json"
+    ended = run("--seconds", "3", "--ttl", "0.2", "--rate", "100", "--keys", "10", "--json", str(report))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert re.search(r"no cache.*stale-if-error.*stale-while-revalidate", ended.stdout, re.DOTALL)
+    summary: Any = json.loads(report.read_text())
+    rows = {(row["client"], row["phase"]): row for row in summary["rows"]}
+    assert {client: rows[client, "down"]["errors"] for client in CACHED} == dict.fromkeys(CACHED, 0)
+    assert all(rows[client, "down"]["stale"] > 0 for client in CACHED)
+    assert rows["no cache", "down"]["errors"] > 0.8 * rows["no cache", "down"]["requests"]
+    assert all(rows[client, "recovered"]["fresh"] > 0 for client in ("no cache", *CACHED))
+    assert origins() == before
+
+
+@pytest.mark.parametrize("struck_after", [0.6, 1.6])
+def test_an_interrupt_ends_it_cleanly(struck_after: float) -> None:
+    """Ctrl-C ends it in any phase, without a traceback, and with the origin gone."""
+    before = origins()
+    running = subprocess.Popen(  # noqa: S603  # our own module
+        command("--seconds", "30" if struck_after < 1 else "3", "--rate", "50"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(struck_after)
+    running.send_signal(signal.SIGINT)
+    said, complained = running.communicate(timeout=20)
+    assert (running.returncode, complained) == (130, "")
+    assert "Traceback" not in said
+    assert origins() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--seconds", "0"),
+        ("--seconds", "nan"),
+        ("--rate", "-1"),
+        ("--rate", "inf"),
+        ("--keys", "0"),
+        ("--keys", "1.5"),
+        ("--ttl", "soon"),
+        ("--seed", "x"),
+        ("--json", f"{os.sep}no{os.sep}such{os.sep}folder{os.sep}file"),
+    ],
+)
+def test_a_bad_option_is_refused(option: str, value: str) -> None:
+    """A bad value ends it before anything starts, and the message names the option and the value."""
+    ended = run(option, value)
+    assert ended.returncode == 2
+    assert option in ended.stderr
+    assert value in ended.stderr
+
+
+def test_help_explains() -> None:
+    """``--help`` names every option."""
+    ended = run("--help")
+    assert ended.returncode == 0
+    assert all(f"--{option}" in ended.stdout for option in ("seconds", "rate", "keys", "ttl", "seed", "json"))

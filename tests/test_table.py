@@ -1,0 +1,132 @@
+"""The table of many keys: what it attaches, detaches and lets go of, and every short history of one key."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pytest
+from returns.result import Failure, Success
+
+from lastcache import CachedValue, failed
+from lastcache._table import Landed, Table
+from lastcache.config import Policy
+from lastcache.transitions import LOAD, Fresh, Serve, Strategy, Traffic, Transition
+from tests.test_walk import new_world, walk
+
+Flights: TypeAlias = "Table[str, str, str, Plane]"
+
+
+@dataclass(eq=False)
+class Plane:
+    """A flight without a thread."""
+
+    traffic: Traffic = Traffic.RUNNING
+
+
+def table_with(**flights: Plane) -> Flights:
+    table: Flights = Table(Policy(100, 0))
+    table.flights.update(flights)
+    return table
+
+
+def entry(value: str, now: int) -> Fresh[str, str]:
+    return Fresh(Success(CachedValue(value)), now + 100)
+
+
+def test_detach_says_whether_it_was_attached() -> None:
+    """Only the very flight that is attached is detached, and once."""
+    plane, other = Plane(), Plane()
+    table = table_with(k=plane)
+    assert [table.detach("k", other), table.detach("k", plane), table.detach("k", plane)] == [False, True, False]
+    assert table.flights == {}
+
+
+def test_replace_puts_a_successor_in_the_place_of_the_attached() -> None:
+    """The successor of an attached flight is attached, that of a detached one is not."""
+    plane, successor, late = Plane(), Plane(), Plane()
+    table = table_with(k=plane)
+    table.replace("k", plane, successor)
+    table.replace("k", plane, late)
+    assert table.flights == {"k": successor}
+
+
+def test_landing_hands_back_what_it_replaced() -> None:
+    """A landing gives its transition and the entry that was there before; the flight is gone, others stay."""
+    plane, other = Plane(), Plane()
+    table = table_with(k=plane, other=other)
+    table.set("k", "old", 0)
+    table.flights["k"] = plane
+    new = entry("new", 500)
+    assert table.land("k", plane, Success("new"), 500) == Landed(Transition(new.answer, new), entry("old", 0))
+    assert (table.entries, table.flights) == ({"k": new}, {"other": other})
+
+
+def test_a_failed_first_load_leaves_nothing() -> None:
+    """A failure of a missing key stores nothing, and detaches its flight."""
+    plane = Plane()
+    table = table_with(k=plane)
+    assert table.land("k", plane, failed("down"), 0) == Landed(Transition(Failure("down"), None), None)
+    assert (table.entries, table.flights) == ({}, {})
+
+
+def test_an_outrun_landing_changes_nothing() -> None:
+    """A flight that is not attached answers, and leaves entries and flights as they are."""
+    successor = Plane()
+    table = table_with(k=successor)
+    landed = table.land("k", Plane(), Success("older"), 0)
+    assert landed == Landed(Transition(Success(CachedValue("older")), None), None)
+    assert (table.entries, table.flights) == ({}, {"k": successor})
+
+
+@pytest.mark.parametrize("write", ["set", "expire", "delete"])
+@pytest.mark.parametrize(
+    ("traffic", "stays"), [(Traffic.RUNNING, False), (Traffic.NONE, False), (Traffic.QUEUED, True)]
+)
+def test_what_a_write_outruns(write: str, traffic: Traffic, *, stays: bool) -> None:
+    """A write detaches the load of its key that has begun, no queued one, and no other key's; it hands back both."""
+    plane, other = Plane(traffic), Plane()
+    table = table_with(k=plane, other=other)
+    table.entries["k"] = entry("old", 0)
+    replaced = {
+        "set": lambda: table.set("k", "new", 50),
+        "expire": lambda: table.expire("k", 50),
+        "delete": lambda: table.delete("k"),
+    }[write]()
+    assert replaced == (None if stays else plane, entry("old", 0))
+    assert table.flights == ({"k": plane, "other": other} if stays else {"other": other})
+    left = {"set": {"k": entry("new", 50)}, "expire": {"k": Fresh(Success(CachedValue("old")), 49)}, "delete": {}}
+    assert table.entries == left[write]
+
+
+def test_clear_outruns_every_load_that_began() -> None:
+    """``clear`` forgets the entries, detaches what has begun, leaves what is queued, and hands all back."""
+    running, queued = Plane(), Plane(Traffic.QUEUED)
+    table = table_with(running=running, queued=queued)
+    table.entries["k"] = entry("old", 0)
+    entries, flights = table.entries, table.flights
+    assert table.clear() == ({"k": entry("old", 0)}, [running, None])
+    assert (table.entries, table.flights) == ({}, {"queued": queued})
+    assert (table.entries is entries, table.flights is flights) == (True, True)
+
+
+def test_empty_forgets_everything() -> None:
+    """``empty`` forgets queued loads, too, and hands back all that it let go of."""
+    queued = Plane(Traffic.QUEUED)
+    table = table_with(k=queued)
+    table.entries["k"] = entry("old", 0)
+    entries = table.entries
+    assert table.empty() == ({"k": entry("old", 0)}, {"k": queued})
+    assert (table.entries, table.flights, table.entries is entries) == ({}, {}, True)
+
+
+def test_decide_asks_about_its_own_key() -> None:
+    """A decision is made with the entry and the flight of the key that was asked for."""
+    table = table_with(other=Plane())
+    table.entries["k"] = entry("v", 0)
+    assert [table.decide(strategy, "k", 100) for strategy in Strategy] == [Serve(entry("v", 0).answer)] * 2
+    assert [table.decide(strategy, "k2", 0) for strategy in Strategy] == [LOAD] * 2
+
+
+@pytest.mark.parametrize("extension", [0, 3])
+def test_every_very_short_history(extension: int) -> None:
+    """No sequence of four operations differs from the model; longer ones are walked elsewhere."""
+    assert walk(new_world(extension), 4) > 5_000
