@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import Generic, TypeVar, final
-from weakref import WeakSet
 
+from lastcache._alive import Alive
 from lastcache._flight import Landing, Queued, Refresh, dropped, resolve
 
 K = TypeVar("K")
@@ -45,8 +45,8 @@ class Background(Generic[K, V, E]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._queue = OrderedDict[Queued[K, V, E], None]()
-        self._coming: WeakSet[Worker] = WeakSet()
-        self._busy: WeakSet[Worker] = WeakSet()
+        self._coming = Alive[Worker]()
+        self._busy = Alive[Worker]()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -69,7 +69,8 @@ class Background(Generic[K, V, E]):
 
     def hire(self, worker: Worker) -> bool:
         """Give ``worker`` a place if the queue wants one more, and the limit allows it."""
-        if len(self._queue) <= len(self._coming) or len(self._coming) + len(self._busy) >= self.limit:
+        coming, busy = len(self._coming.all()), len(self._busy.all())
+        if len(self._queue) <= coming or coming + busy >= self.limit:
             return False
         self._coming.add(worker)
         return True
@@ -96,7 +97,7 @@ class Background(Generic[K, V, E]):
 
     def strand(self) -> list[Queued[K, V, E]]:
         """Take what waits if nobody is left to run it."""
-        return [] if self._coming or self._busy else self.drain()
+        return [] if self._coming.all() or self._busy.all() else self.drain()
 
 
 def start_thread(target: Callable[[], object], name: str, refused: Callable[[str], object]) -> None:

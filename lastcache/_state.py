@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Final, Generic, ParamSpec, TypeAlias, TypeVar, final
-from weakref import WeakSet
 
+from lastcache._alive import Alive
 from lastcache._background import Background
 from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale, dropped
 from lastcache._table import Landed, Table
@@ -37,7 +37,7 @@ class State(Generic[K, V, E]):
         self.table: Table[K, V, E, Queued[K, V, E] | Flight[K, V, E]] = Table(policy_of(config))
         self.background: Background[K, V, E] = Background(config.async_semaphore)
         self.closed = False
-        self._unfinished: WeakSet[Queued[K, V, E]] = WeakSet()
+        self._unfinished = Alive[Queued[K, V, E]]()
 
     def check_open(self) -> None:
         """Raise ``CacheClosedError`` if the cache is closed."""
@@ -166,7 +166,7 @@ class State(Generic[K, V, E]):
 
     def renew(self) -> list[Queued[K, V, E]]:
         """Forget every flight and every worker, as the child of a fork must; give the loads that nobody will run."""
-        unfinished = list(self._unfinished)
+        unfinished = self._unfinished.all()
         self.background = Background(self.background.limit)
         self.table.flights.clear()
         return unfinished

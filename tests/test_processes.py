@@ -182,7 +182,8 @@ def test_a_stale_read_while_the_interpreter_exits() -> None:
         """,
         bound=10,
     )
-    assert [line.split()[0] for line in said.splitlines()] == ["atexit", "finalizer"]
+    # Whether a finalizer runs at all at exit is the interpreter's choice.
+    assert [line.split()[0] for line in said.splitlines()] in (["atexit"], ["atexit", "finalizer"])
 
 
 def test_a_storm_of_signals() -> None:
