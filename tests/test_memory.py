@@ -171,6 +171,14 @@ def test_nothing_is_left_of_a_failing_key() -> None:
     assert len(cache) == 0
 
 
+def test_a_flood_of_a_million_failing_keys() -> None:
+    """A million distinct keys whose loads fail leave nothing behind: less than a hundred kilobytes altogether."""
+    cache: LastCache[int, str, str] = LastCache()
+    down = gives(failed("down"))
+    assert grown(lambda number: cache.load_or_store(number, down), 1_000_000) < 0.1
+    assert len(cache) == 0
+
+
 def test_nothing_is_left_of_a_refresh() -> None:
     """Refreshes of one key, run a thousand times, leave nothing behind but the entry."""
     clock = ManualClock()

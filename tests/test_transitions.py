@@ -250,6 +250,23 @@ def test_the_table_of_settle(
     assert expected == settle(POLICY, entry, outcome, 2000)
 
 
+@pytest.mark.parametrize(
+    ("entry", "now", "expected"),
+    [
+        (FRESH, 999, Fresh(FRESH.answer, 998)),
+        (FRESH, 1000, Fresh(FRESH.answer, 999)),
+        (FRESH, 1001, FRESH),
+        (EXTENDED, 999, Extended(EXTENDED.answer, 998, 700)),
+        (EXTENDED, 1000, Extended(EXTENDED.answer, 999, 700)),
+        (EXTENDED, 1001, EXTENDED),
+        (REFUSED, 0, REFUSED),
+    ],
+)
+def test_the_table_of_expire(entry: Entry[str, str], now: int, expected: Entry[str, str]) -> None:
+    """``expire`` ends what stands just before now, at every boundary, and leaves all else."""
+    assert expected == expire(entry, now)
+
+
 def test_no_extension_leaves_the_deadline() -> None:
     """With ``extend_ttl`` zero a covered failure is marked, and the deadline stays where it was."""
     stale = Success(CachedValue("old", stale=True, err="f"))
