@@ -4,6 +4,7 @@ It needs Python 3.12 or newer and ``interleave-test``: ``docs/reliability.md`` g
 ``SCHEDULES`` in the environment multiplies how many are run.
 """
 
+import _thread
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +30,16 @@ TIMES: Final = int(os.environ.get("SCHEDULES", "1"))
 
 
 @pytest.fixture(autouse=True)
-def owned_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the scheduler's RLock say who owns it, as the real one does."""
+def scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scheduler's RLock say who owns it, as the real one does, and let it schedule the workers."""
     from interleave_test import _primitives  # pyright: ignore[reportMissingImports]  # 3.12 or newer
 
     def is_owned(lock: Any) -> bool:
         return bool(lock._is_owned_by(_primitives._ctx("RLock")[1]))  # noqa: SLF001
 
     monkeypatch.setattr(interleave_test.RLock, "_is_owned", is_owned, raising=False)
+    # The thread that starts a worker is not the scheduler's: let the worker be started from where it is asked for.
+    monkeypatch.setattr(_thread, "start_new_thread", lambda start, args: start(*args))
 
 
 def explore(model: Model, strategy: str, schedules: int) -> int:
