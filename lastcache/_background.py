@@ -110,7 +110,7 @@ def start_thread(target: Callable[[], object], name: str, refused: Callable[[str
     def start() -> None:
         try:
             threading.Thread(target=target, name=name, daemon=True).start()
-        except RuntimeError as err:
+        except Exception as err:
             refused(str(err))
 
     if sys.is_finalizing():
