@@ -21,8 +21,13 @@ def renew_in_children(kept: Renewable) -> None:
     _KEPT.add(kept)
 
 
+def kept_over_forks() -> list[Renewable]:
+    """Give what lives of all that was asked to be renewed."""
+    return list(_KEPT)
+
+
 def _renew_all() -> None:
-    for kept in tuple(_KEPT):
+    for kept in kept_over_forks():
         kept.renew()
 
 

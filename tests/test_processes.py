@@ -254,6 +254,39 @@ def test_a_storm_of_signals() -> None:
     assert said == "True\n"
 
 
+def test_an_interrupted_joiner_is_gone_at_once() -> None:
+    """A joiner that a signal strikes while it waits is gone within a second; leader and other joiners are unharmed."""
+    run("""
+        class Timeout(Exception):
+            pass
+        def strike(*_):
+            raise Timeout
+        signal.signal(signal.SIGALRM, strike)
+        gate, started, answers = threading.Event(), threading.Event(), []
+        def load(_):
+            started.set(); gate.wait(20); return Success("v")
+        others = [
+            threading.Thread(target=lambda: answers.append(cache.load_or_store("k", load)), daemon=True)
+            for _ in range(3)
+        ]
+        for other in others:
+            other.start()
+        started.wait(20)
+        for _ in range(20):
+            began_at = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            try:
+                cache.load_or_store("k", load)
+            except Timeout:
+                pass
+            assert time.monotonic() - began_at < 1
+        gate.set()
+        for other in others:
+            other.join(20)
+        assert answers == [Success(CachedValue("v"))] * 3
+    """)
+
+
 def test_handlers_that_call_the_cache() -> None:
     """Handlers that load the very key that their thread loads never wait for it: they load uncached, or are told."""
     said = run(
