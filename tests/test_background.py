@@ -244,6 +244,24 @@ def test_an_interrupted_leader_whose_load_was_outrun() -> None:
     assert cache.load_or_store("k", never) == given("set")
 
 
+def test_an_interrupted_leader_whose_key_is_queued_again() -> None:
+    """If the key has another queued load by then, that one tells both those who wait for it and those of the first."""
+    cache, _ = expired("stuck", "k")
+    struck, stuck = Gated[str, str](KeyboardInterrupt()), Gated[str, str](Success("late"))
+    leader = in_thread(lambda: cache.load_or_store("k", struck))
+    struck.await_start()
+    first = behind(cache.async_load_or_store("k", never))
+    hung = behind(cache.async_load_or_store("stuck", stuck))
+    stuck.await_start()
+    cache.expire("k")
+    second = behind(cache.async_load_or_store("k", gives(Success("new"))))
+    struck.let_go()
+    assert type(error_of(leader)) is KeyboardInterrupt
+    stuck.let_go()
+    assert [given("new"), given("new"), given("late")] == [result_of(told) for told in (first, second, hung)]
+    assert first is not second
+
+
 def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no thread start, as a system does that has run out of them."""
 

@@ -4,6 +4,7 @@ A tracer raises at each line that a call runs through, one line a trial, until n
 What it cannot reach, signals do, in ``tests.test_processes``.
 """
 
+import linecache
 import sys
 import threading
 from collections import Counter
@@ -17,7 +18,7 @@ import pytest
 from returns.result import Success
 
 import lastcache
-from lastcache import LastCache, Revalidation, failed
+from lastcache import LastCache, ReentrantLoadError, Revalidation, failed
 from lastcache._loads import Loads
 from lastcache.transitions import Answer, Outcome
 from tests.kit import PATIENCE, Gated, ManualClock, gives, in_thread, never, small_cache
@@ -276,6 +277,39 @@ def struck_at(scene: Scene, line: int) -> str:
     finally:
         sys.settrace(before)
     return tracer.struck
+
+
+class StrikingAt(Striking):
+    """A tracer that raises at the first line of lastcache with this text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(0)
+        self.text = text
+
+    def __call__(self, frame: FrameType, event: str, arg: object) -> Any:  # what sys.settrace takes
+        if event == "line" and self.text in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+            self.ahead = 1
+        return super().__call__(frame, event, arg)
+
+
+def test_an_interrupted_call_leaves_no_trace_in_the_context() -> None:
+    """A circle is found also after an interrupt kept an inner call from saying that it is over."""
+    cache = small_cache(ManualClock())
+
+    def load(key: str) -> Outcome[str, str]:
+        before = sys.gettrace()
+        sys.settrace(StrikingAt("ASKER.reset"))
+        try:
+            cache.load_or_store("inner", gives(Success("v")))
+        except Strike:
+            pass
+        finally:
+            sys.settrace(before)
+        cache.load_or_store(key, never)
+        return Success("not reached")
+
+    with pytest.raises(ReentrantLoadError):
+        in_thread(lambda: cache.load_or_store("k", load)).result(SECOND)
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)

@@ -12,6 +12,7 @@ from returns.maybe import Some
 from returns.result import Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadDroppedError, failed
+from lastcache._guard import _GUARDS
 from lastcache.transitions import Outcome
 from tests.kit import PATIENCE, ManualClock, error_of, given, gives, in_thread, never, result_of, small_cache, ticks
 
@@ -342,7 +343,21 @@ def test_a_close_overtaken_by_nothing() -> None:
     def close_and_write() -> None:
         cache.set("early", "v")
         cache.close()
+        cache.set("late", "v")
 
     inside_a_change(cache, close_and_write)
-    with pytest.raises(CacheClosedError):
-        cache.load_or_store("early", never)
+    for key in ("early", "late"):
+        with pytest.raises(CacheClosedError):
+            cache.load_or_store(key, never)
+
+
+def test_a_thread_that_left_a_guard_is_forgotten() -> None:
+    """Once its calls are over, nothing is kept of a thread."""
+    cache = cache_of(ManualClock())
+
+    def use() -> int:
+        cache.load_or_store("k", gives(Success("v")))
+        inside_a_change(cache, lambda: cache.set("k", "w"))
+        return threading.get_ident()
+
+    assert result_of(in_thread(lambda: use() in _GUARDS)) is False
