@@ -225,17 +225,8 @@ class Writer(Scene):
         self.leader.result(SECOND)
 
 
-class Closer(Scene):
+class Closer(TakeOver):
     """A caller who closes the cache while a load is queued."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cache.set("stuck", "old")
-        self.clock.advance(101)
-        self.stuck = Gated[str, str](Success("late"))
-        self.hung = self.cache.async_load_or_store("stuck", self.stuck).unwrap().refresh
-        self.stuck.await_start()
-        self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
 
     def act(self) -> object:
         self.cache.close()
