@@ -59,13 +59,14 @@ class Answered(Generic[V, E]):
 @final
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The callback broke its contract; ``trace`` is the traceback as the callback left it."""
+    """The callback broke its contract, in ``thread``; ``trace`` is the traceback as the callback left it."""
 
     err: BaseException
     trace: TracebackType | None
+    thread: int
 
     def give(self) -> Never:
-        forget_our_frames(self.trace)
+        self.forget_frames()
         try:
             # With the first traceback, so that it does not grow with each caller that is told.
             raise self.err.with_traceback(self.trace)
@@ -74,6 +75,11 @@ class Raised:
             del self
 
     give_revalidation = give
+
+    def forget_frames(self) -> None:
+        """Clear our frames around the callback, in the thread that led: to walk those of another can crash CPython."""
+        if self.thread == threading.get_ident():
+            forget_our_frames(self.trace)
 
 
 @final
@@ -196,7 +202,7 @@ def attempt(callback: Callable[[K], Outcome[V, E]], key: K, clock: Callable[[], 
         check_outcome(outcome)
         return Returned(outcome, clock())
     except Exception as err:
-        return Raised(err, err.__traceback__)
+        return Raised(err, err.__traceback__, threading.get_ident())
 
 
 def resolve(refresh: Refresh[V, E], landing: Landing[V, E]) -> None:
@@ -212,4 +218,4 @@ def resolve(refresh: Refresh[V, E], landing: Landing[V, E]) -> None:
 
 def dropped(why: str) -> Raised:
     """Say that a background load will not run."""
-    return Raised(LoadDroppedError(f"the background load was dropped: {why}"), None)
+    return Raised(LoadDroppedError(f"the background load was dropped: {why}"), None, threading.get_ident())

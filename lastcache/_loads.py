@@ -8,6 +8,7 @@ behind is put in order by ``_tidy``, which may be called any number of times, by
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from threading import get_ident
 from typing import Generic, ParamSpec, TypeVar, final
 
 from lastcache._background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
@@ -27,7 +28,7 @@ from lastcache._flight import (
 )
 from lastcache._forks import renew_in_children
 from lastcache._guard import Guard, inside
-from lastcache._outcomes import forget_frames, forget_our_frames
+from lastcache._outcomes import forget_frames
 from lastcache._state import CLOSED, Callback, State
 from lastcache.config import Config
 from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, kept_error, lookup, settle
@@ -194,12 +195,12 @@ class Loads(Generic[K, V, E]):
         try:
             with flight.latch: landing = queued.context.run(self._fly_behind, queued, flight)  # noqa: E701  # fmt: skip
         except BaseException as struck:
-            landing = Raised(struck, struck.__traceback__)
+            landing = Raised(struck, struck.__traceback__, get_ident())
         if landing is None:
             return
         resolve_all(queued.refreshes, landing)
         if isinstance(landing, Raised):
-            forget_our_frames(landing.trace)
+            landing.forget_frames()
             self._guard.run(self.state.table.detach, queued.key, queued)
             # This frame still runs, and the traceback leads to it: it must not lead back to the exception.
             del landing, queued, flight

@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import Final, Generic, TypeVar
 from returns.result import Result, Success
 
 from lastcache import CachedValue, Config, LastCache, Revalidation
+from lastcache._flight import Flight
 from lastcache.transitions import Outcome
 
 T = TypeVar("T")
@@ -136,7 +136,8 @@ def await_joiners(count: int) -> None:
     """Wait until ``count`` threads stand at a flight that another leads."""
 
     def waiting() -> int:
-        stacks = [traceback.extract_stack(frame) for frame in sys._current_frames().values()]  # noqa: SLF001
-        return sum(any(f.name == "wait" and f.filename.endswith("_flight.py") for f in stack) for stack in stacks)
+        # Only the innermost frame of each thread: to walk up the frames of a thread that runs can crash CPython 3.11.
+        codes = [frame.f_code for frame in sys._current_frames().values()]  # noqa: SLF001
+        return codes.count(Flight.wait.__code__)
 
     until(lambda: waiting() >= count)
