@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from lastcache._forks import kept_over_forks
 from lastcache._loads import Loads
-from tests.kit import until
+from tests.kit import counting_joiners, until
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -26,6 +26,13 @@ def flights_left() -> list[object]:
     """The flights that are attached in the caches that are alive."""
     loads = [kept for kept in kept_over_forks() if isinstance(kept, Loads)]
     return [flight for kept in loads for flight in kept.state.table.flights.values()]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def joiners_are_counted() -> Iterator[None]:
+    """Tests can wait until others wait."""
+    with counting_joiners():
+        yield
 
 
 @pytest.fixture(autouse=True)

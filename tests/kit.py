@@ -1,12 +1,13 @@
 """What the tests hold a cache with: a clock that stands still, loads that wait for a gate, and threads that report."""
 
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
+import pytest
 from returns.result import Result, Success
 
 from lastcache import CachedValue, Config, LastCache, Revalidation
@@ -132,12 +133,28 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen in time")
 
 
+JOINING: Final[list[int]] = []
+"""The threads that stand at a flight that another leads; see ``counting_joiners``."""
+
+
+@contextmanager
+def counting_joiners() -> Iterator[None]:
+    """Note who waits for a flight. The interpreter's own view, ``sys._current_frames``, can crash CPython 3.11."""
+    wait = Flight[object, object, object].wait
+
+    def noted(flight: Flight[object, object, object]) -> None:
+        thread = threading.get_ident()
+        JOINING.append(thread)
+        try:
+            wait(flight)
+        finally:
+            JOINING.remove(thread)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Flight, "wait", noted)
+        yield
+
+
 def await_joiners(count: int) -> None:
     """Wait until ``count`` threads stand at a flight that another leads."""
-
-    def waiting() -> int:
-        # Only the innermost frame of each thread: to walk up the frames of a thread that runs can crash CPython 3.11.
-        codes = [frame.f_code for frame in sys._current_frames().values()]  # noqa: SLF001
-        return codes.count(Flight.wait.__code__)
-
-    until(lambda: waiting() >= count)
+    until(lambda: len(JOINING) >= count)
