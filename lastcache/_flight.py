@@ -164,11 +164,11 @@ class Flight(Generic[K, V, E]):
     @property
     def boarding(self) -> bool:
         """Whether its leader is in our own code, on the way to the callback or back."""
-        return not self.calling and self.latch.locked()
+        return not self.calling and not self.over
 
     @property
     def traffic(self) -> Traffic:
-        return Traffic.RUNNING if self.latch.locked() else Traffic.NONE
+        return Traffic.NONE if self.over else Traffic.RUNNING
 
     def wait(self) -> None:
         """Return once the flight has landed or was abandoned. One line, for the reason that ``_guard`` gives."""

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 import pytest
 from returns.result import Result, Success
 
-from lastcache import CachedValue, Config, LastCache, Revalidation
+from lastcache import CachedValue, Config, LastCache
 from lastcache._flight import Flight
 from lastcache.transitions import Outcome
 
@@ -116,11 +116,6 @@ def gives(outcome: Outcome[V, E]) -> Callable[[object], Outcome[V, E]]:
 def never(_key: object) -> Outcome[str, str]:
     """Stand for a callback that must not be called."""
     raise AssertionError("this callback must not run")
-
-
-def revalidation_of(answer: "Result[Revalidation[V, E], E]") -> Revalidation[V, E]:
-    """Take a success apart."""
-    return answer.unwrap()
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -24,7 +24,6 @@ from tests.kit import (
     in_thread,
     never,
     result_of,
-    revalidation_of,
     small_cache,
     until,
 )
@@ -45,7 +44,7 @@ def expired(*keys: str, extend: int = 0, workers: int = 1) -> tuple[Cache, Manua
 
 def behind(answer: Result[Revalidation[str, str], str]) -> Future[Answer[str, str]]:
     """Take out the refresh of a stale answer."""
-    revalidation = revalidation_of(answer)
+    revalidation = answer.unwrap()
     assert revalidation.cached.stale
     assert revalidation.refresh is not None
     return revalidation.refresh
@@ -57,7 +56,7 @@ def test_a_stale_answer_does_not_wait() -> None:
     gated = Gated[str, str](Success("new"))
     answer = cache.async_load_or_store("k", gated)
     refresh = behind(answer)
-    assert revalidation_of(answer).cached == STALE
+    assert answer.unwrap().cached == STALE
     assert not refresh.done()
     gated.let_go()
     assert result_of(refresh) == given("new")
@@ -98,7 +97,7 @@ def test_a_failed_refresh_shows_and_is_tried_again() -> None:
     assert held == Success(Revalidation(CachedValue("old", stale=True, err="down"), None))
     clock.advance(1)
     again = cache.async_load_or_store("k", gives(Success("new")))
-    assert revalidation_of(again).cached == CachedValue("old", stale=True, err="down")
+    assert again.unwrap().cached == CachedValue("old", stale=True, err="down")
     assert result_of(behind(again)) == given("new")
 
 

@@ -18,7 +18,6 @@ from tests.kit import (
     in_thread,
     never,
     result_of,
-    revalidation_of,
     small_cache,
 )
 
@@ -133,7 +132,7 @@ def test_an_outrun_refresh(write: str) -> None:
     cache, gated = small_cache(clock, extend=50), Gated[str, str](Success("older"))
     cache.set("k", "old")
     clock.advance(101)
-    behind = revalidation_of(cache.async_load_or_store("k", gated))
+    behind = cache.async_load_or_store("k", gated).unwrap()
     gated.await_start()
     WRITES[write](cache)
     left = list(cache.entries())
