@@ -1,8 +1,9 @@
 """What a callback may return, and what is kept of the error that it returned."""
 
 import reprlib
-import traceback
 from contextlib import suppress
+from dis import opmap
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CoroutineType, FrameType, TracebackType
 from typing import Final, cast
 
@@ -11,6 +12,8 @@ from returns.result import Result, Success
 from lastcache.records import LoadFailure
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_MAY_REST: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+_YIELD: Final = opmap["YIELD_VALUE"]
 _RIGHT: Final = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
 
 
@@ -46,7 +49,7 @@ def forget_frames(err: object) -> None:
         if not isinstance(kept, BaseException) or id(kept) in seen:
             continue
         seen.add(id(kept))
-        traceback.clear_frames(kept.__traceback__)
+        _clear_all(kept.__traceback__)
         waiting += [kept.__cause__, kept.__context__]
         if isinstance(kept, BaseExceptionGroup):
             waiting += cast("BaseExceptionGroup[BaseException]", kept).exceptions
@@ -68,10 +71,23 @@ def forget_our_frames(trace: TracebackType | None) -> None:
         trace = trace.tb_next
 
 
+def _clear_all(trace: TracebackType | None) -> None:
+    while trace is not None:
+        _clear(trace.tb_frame)
+        trace = trace.tb_next
+
+
 def _is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE
 
 
 def _clear(frame: FrameType) -> None:
+    """Clear ``frame`` unless it runs or rests at a ``yield`` or ``await``.
+
+    Before Python 3.13, to clear the frame of a generator or coroutine that rests closes it: a connection that keeps the
+    error it failed with, and goes on, would be killed.
+    """
+    if frame.f_code.co_flags & _MAY_REST and frame.f_code.co_code[frame.f_lasti] == _YIELD:
+        return
     with suppress(RuntimeError):
         frame.clear()
