@@ -20,6 +20,7 @@ from lastcache._flight import Landing, Queued, Refresh, dropped, resolve
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+C = TypeVar("C")
 
 
 @final
@@ -33,7 +34,7 @@ class Worker:
 
 
 @final
-class Background(Generic[K, V, E]):
+class Background(Generic[K, V, E, C]):
     """What waits and who works; every method is called under the cache's lock.
 
     At most ``limit`` workers have a place, and a place is given only while there is more work than there are
@@ -44,24 +45,24 @@ class Background(Generic[K, V, E]):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._queue = OrderedDict[Queued[K, V, E], None]()
+        self._queue = OrderedDict[Queued[K, V, E, C], None]()
         self._coming = Alive[Worker]()
         self._busy = Alive[Worker]()
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, queued: Queued[K, V, E]) -> None:
+    def add(self, queued: Queued[K, V, E, C]) -> None:
         self._queue[queued] = None
 
-    def remove(self, queued: Queued[K, V, E]) -> None:
+    def remove(self, queued: Queued[K, V, E, C]) -> None:
         self._queue.pop(queued, None)
 
-    def waiting(self) -> list[Queued[K, V, E]]:
+    def waiting(self) -> list[Queued[K, V, E, C]]:
         """Show everything that waits."""
         return list(self._queue)
 
-    def drain(self) -> list[Queued[K, V, E]]:
+    def drain(self) -> list[Queued[K, V, E, C]]:
         """Take everything that waits."""
         drained = self.waiting()
         self._queue.clear()
@@ -75,7 +76,7 @@ class Background(Generic[K, V, E]):
         self._coming.add(worker)
         return True
 
-    def next(self, worker: Worker) -> Queued[K, V, E] | None:
+    def next(self, worker: Worker) -> Queued[K, V, E, C] | None:
         """Take the oldest queued load; a worker who gets none has lost its place and ends."""
         if worker not in self._coming and worker not in self._busy:
             return None
@@ -95,7 +96,7 @@ class Background(Generic[K, V, E]):
         self._coming.discard(worker)
         self._busy.discard(worker)
 
-    def strand(self) -> list[Queued[K, V, E]]:
+    def strand(self) -> list[Queued[K, V, E, C]]:
         """Take what waits if nobody is left to run it."""
         return [] if self._coming.all() or self._busy.all() else self.drain()
 
@@ -140,6 +141,6 @@ def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]
     start_thread(tell, "lastcache-resolve", refused=lambda _why: tell())
 
 
-def drop(queued: Iterable[Queued[K, V, E]], why: str) -> None:
+def drop(queued: Iterable[Queued[K, V, E, C]], why: str) -> None:
     """Tell who waits for these loads that they will not run."""
     resolve_elsewhere([refresh for unrun in queued for refresh in unrun.refreshes], dropped(why))

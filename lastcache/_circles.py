@@ -6,6 +6,7 @@ An edge is drawn before the path is looked for: of those who close a circle at t
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Protocol, final
 
@@ -28,7 +29,18 @@ class Asking(Protocol):
     def boarding(self) -> bool: ...
 
 
+ASKER: Final[ContextVar[Asking | None]] = ContextVar("lastcache_asker", default=None)
+"""The flight that this context leads: the one that asks, if its callback runs."""
+
 _NOBODY: Final = nullcontext()
+
+
+def current_asker() -> Asking | None:
+    """Give the flight whose callback asks now. One that is over was left by an interrupt: who asked for it asks now."""
+    asker = ASKER.get()
+    while asker is not None and asker.over:
+        asker = asker.asker
+    return asker
 
 
 def waiting(asker: Asking | None, asked: Asking) -> AbstractContextManager[None]:

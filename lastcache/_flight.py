@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from contextvars import Context, ContextVar
+from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar, final
+from typing import Generic, NamedTuple, Never, Protocol, TypeAlias, TypeVar, final
 
 from returns.result import Result, Success
 
@@ -19,12 +19,10 @@ from lastcache.transitions import Answer, Outcome, Traffic
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+C = TypeVar("C")
 
 Refresh: TypeAlias = Future[Answer[V, E]]
 """The future of the answer that a caller who waited would have got."""
-
-ASKER: Final[ContextVar[Asking | None]] = ContextVar("lastcache_asker", default=None)
-"""The flight that this context leads: the one that asks, if its callback runs."""
 
 
 @final
@@ -107,23 +105,21 @@ def without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
 
 
 @final
-class Queued(Generic[K, V, E]):
+class Queued(Generic[K, V, E, C]):
     """A background load that waits for a worker, or to be taken over by a caller who must wait for the key.
 
+    ``C`` is the type of its callback, which differs between the shells.
     ``context`` is that of the caller who left ``callback``. ``taken`` once somebody sees to it.
     """
 
     __slots__ = ("__weakref__", "callback", "context", "key", "refreshes", "taken")
 
-    def __init__(self, key: K, callback: Callable[[K], Outcome[V, E]], context: Context) -> None:
+    def __init__(self, key: K, callback: C, context: Context) -> None:
         self.key = key
         self.callback = callback
         self.context = context
         self.taken = False
-        refresh: Refresh[V, E] = Future()
-        # Running from birth, so that no holder can cancel it for the others.
-        refresh.set_running_or_notify_cancel()
-        self.refreshes = [refresh]
+        self.refreshes: list[Refresh[V, E]] = [new_refresh()]
 
     @property
     def refresh(self) -> Refresh[V, E]:
@@ -135,24 +131,34 @@ class Queued(Generic[K, V, E]):
         return Traffic.QUEUED
 
 
+class Event(Protocol):
+    """What tasks wait for."""
+
+    def set(self) -> object: ...
+
+    async def wait(self) -> object: ...
+
+
 @final
-class Flight(Generic[K, V, E]):
+class Flight(Generic[K, V, E, C]):
     """A load under way, led inside ``with flight.latch``.
 
     The latch is a raw lock, so the end of that block frees the joiners whatever happens in it.
+    Tasks cannot wait for a lock; the first of them brings an ``event``, which is for whoever leads to set.
     A flight whose latch is free without a ``landing`` was abandoned; whoever finds it puts it out of the way.
     ``asker`` is the flight whose callback asked for this one, if any.
     ``behind`` is the background load that it stands in for: there once somebody asked for a ``refresh``.
     ``calling`` while the callback runs; ``untidy`` while something of it may be left in the table.
     """
 
-    __slots__ = ("asker", "asks", "behind", "calling", "landing", "latch", "untidy")
+    __slots__ = ("asker", "asks", "behind", "calling", "event", "landing", "latch", "untidy")
 
     def __init__(self, asker: Asking | None) -> None:
         self.asker = asker
         self.latch = threading.Lock()
         self.landing: Landing[V, E] | None = None
-        self.behind: Queued[K, V, E] | None = None
+        self.behind: Queued[K, V, E, C] | None = None
+        self.event: Event | None = None
         self.asks: list[Asking] = []
         self.calling = False
         self.untidy = False
@@ -175,12 +181,8 @@ class Flight(Generic[K, V, E]):
         with self.latch: pass  # noqa: E701  # fmt: skip
 
 
-def current_asker() -> Asking | None:
-    """Give the flight whose callback asks now. One that is over was left by an interrupt: who asked for it asks now."""
-    asker = ASKER.get()
-    while asker is not None and asker.over:
-        asker = asker.asker
-    return asker
+Attached: TypeAlias = Queued[K, V, E, C] | Flight[K, V, E, C]
+"""What a table has in flight."""
 
 
 @final
@@ -203,6 +205,13 @@ def attempt(callback: Callable[[K], Outcome[V, E]], key: K, clock: Callable[[], 
         return Returned(outcome, clock())
     except Exception as err:
         return Raised(err, err.__traceback__, threading.get_ident())
+
+
+def new_refresh() -> Refresh[V, E]:
+    """Make a future that is running from birth, so that no holder can cancel it for the others."""
+    refresh: Refresh[V, E] = Future()
+    refresh.set_running_or_notify_cancel()
+    return refresh
 
 
 def resolve(refresh: Refresh[V, E], landing: Landing[V, E]) -> None:

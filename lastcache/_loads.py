@@ -6,65 +6,37 @@ behind is put in order by ``_tidy``, which may be called any number of times, by
 """
 
 from collections.abc import Callable
-from contextvars import copy_context
 from functools import partial
 from threading import get_ident
-from typing import Generic, ParamSpec, TypeVar, final
+from typing import TypeAlias, TypeVar, final
 
 from lastcache._background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
-from lastcache._circles import Asking, waiting
-from lastcache._flight import (
-    ASKER,
-    Answered,
-    Flight,
-    Landing,
-    Queued,
-    Raised,
-    Stale,
-    attempt,
-    current_asker,
-    dropped,
-    resolve,
-)
-from lastcache._forks import renew_in_children
+from lastcache._circles import ASKER, Asking, current_asker, waiting
+from lastcache._flight import Flight, Landing, Queued, Raised, Stale, attempt
 from lastcache._guard import Guard, inside
-from lastcache._outcomes import forget_frames
-from lastcache._state import CLOSED, Callback, State
-from lastcache.config import Config
-from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, kept_error, lookup, settle
+from lastcache._shell import Shell
+from lastcache._state import CLOSED
+from lastcache.transitions import Outcome, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
-P = ParamSpec("P")
-T = TypeVar("T")
+
+Callback: TypeAlias = Callable[[K], Outcome[V, E]]
+ThreadFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
+ThreadQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
 
 
 @final
-class Loads(Generic[K, V, E]):
-    """The state of one cache behind its guard, and the threads that move it."""
+class Loads(Shell[K, V, E, Callback[K, V, E]]):
+    """The shell of the cache for threads."""
 
-    __slots__ = ("__weakref__", "_clock", "_guard", "state")
-
-    def __init__(self, config: Config, clock: Callable[[], int]) -> None:
-        self._clock = clock
-        self._guard = Guard()
-        self.state: State[K, V, E] = State(config)
-        renew_in_children(self)
+    __slots__ = ()
 
     def renew(self) -> None:
         """Begin with a free lock, no flight and no worker, as the child of a fork must; the entries stay."""
         self._guard = Guard()
         drop(self.state.renew(), "the process forked")
-
-    def read(self, look: Callable[[], T]) -> T:
-        """Give what ``look`` sees between two changes, or, where the guard is held, inside this one."""
-        return look() if inside() is not None else self._guard.run(look)
-
-    def write(self, change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Make a change of the table. Raises ``CacheClosedError``."""
-        self.state.check_open()
-        self._guard.write(self.state.change, change, *args, **kwargs)
 
     def close(self) -> None:
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for.
@@ -88,7 +60,7 @@ class Loads(Generic[K, V, E]):
         if inside() is not None or (asker is not None and asker.boarding):
             return self._ask_inside(strategy, key, callback)
         while True:
-            flight: Flight[K, V, E] = Flight(asker)
+            flight: ThreadFlight[K, V, E] = Flight(asker)
             token = ASKER.set(flight)
             try:
                 with flight.latch: step = self._board(strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
@@ -107,24 +79,17 @@ class Loads(Generic[K, V, E]):
 
         Nothing may be waited for there: the callback runs uncached.
         """
-        self.state.check_open()
-        entry = self.state.table.entries.get(key)
-        match lookup(strategy, entry, Traffic.NONE, self._clock()):
-            case Serve(answer):
-                return Answered(answer)
-            case Revalidate(cached):
-                behind = Queued(key, callback, copy_context())
-                resolve(behind.refresh, dropped("it was asked for inside a change of the cache"))
-                return Stale(cached, behind.refresh)
-            case Load() | Join():
-                attempted = attempt(callback, key, self._clock)
-                if isinstance(attempted, Raised):
-                    return attempted
-                return Answered(settle(self.state.table.policy, entry, attempted.outcome, attempted.now).answer)
+        at_hand = self.state.at_hand(strategy, key, self._clock())
+        return self.uncached(key, attempt(callback, key, self._clock)) if at_hand is None else at_hand
 
     def _board(
-        self, strategy: Strategy, key: K, callback: Callback[K, V, E], flight: Flight[K, V, E], asker: Asking | None
-    ) -> Landing[V, E] | Stale[V, E] | Flight[K, V, E]:
+        self,
+        strategy: Strategy,
+        key: K,
+        callback: Callback[K, V, E],
+        flight: ThreadFlight[K, V, E],
+        asker: Asking | None,
+    ) -> Landing[V, E] | Stale[V, E] | ThreadFlight[K, V, E]:
         """Decide, and lead ``flight`` where that is the decision; give the flight to join where there is one."""
         try:
             try:
@@ -140,19 +105,14 @@ class Loads(Generic[K, V, E]):
             # An interrupt may have struck inside the first.
             self._tidy(key, flight)
 
-    def _fly(self, key: K, callback: Callback[K, V, E], flight: Flight[K, V, E]) -> Landing[V, E]:
+    def _fly(self, key: K, callback: Callback[K, V, E], flight: ThreadFlight[K, V, E]) -> Landing[V, E]:
         """Run ``callback`` and land its outcome."""
         flight.calling = True
         attempted = attempt(callback, key, self._clock)
         flight.calling = False
-        if isinstance(attempted, Raised):
-            self._guard.run(self.state.crash, key, flight, attempted)
-            return attempted
-        landed = self._guard.run(self.state.land, key, flight, attempted)
-        forget_frames(kept_error(landed.transition.entry))
-        return Answered(landed.transition.answer)
+        return self.land(self.state, key, flight, attempted)
 
-    def _tidy(self, key: K, flight: Flight[K, V, E]) -> None:
+    def _tidy(self, key: K, flight: ThreadFlight[K, V, E]) -> None:
         """Put in order what the leader of ``flight`` left: nothing where it landed and no ``refresh`` is waited for."""
         if not flight.untidy:
             return
@@ -189,9 +149,9 @@ class Loads(Generic[K, V, E]):
             self._guard.run(self.state.background.leave, worker)
             self._staff()
 
-    def _refresh(self, queued: Queued[K, V, E]) -> None:
+    def _refresh(self, queued: ThreadQueued[K, V, E]) -> None:
         """Run one background load, and tell who waits for it how it ended, whatever was raised."""
-        flight: Flight[K, V, E] = Flight(None)
+        flight: ThreadFlight[K, V, E] = Flight(None)
         try:
             with flight.latch: landing = queued.context.run(self._fly_behind, queued, flight)  # noqa: E701  # fmt: skip
         except BaseException as struck:
@@ -205,7 +165,7 @@ class Loads(Generic[K, V, E]):
             # This frame still runs, and the traceback leads to it: it must not lead back to the exception.
             del landing, queued, flight
 
-    def _fly_behind(self, queued: Queued[K, V, E], flight: Flight[K, V, E]) -> Landing[V, E] | None:
+    def _fly_behind(self, queued: ThreadQueued[K, V, E], flight: ThreadFlight[K, V, E]) -> Landing[V, E] | None:
         """Lead ``flight`` in place of ``queued``, in the context of the caller who left it."""
         ASKER.set(flight)
         try:

@@ -1,4 +1,4 @@
-"""The whole state of one cache in threads, and every change of it.
+"""The whole state of one cache, or of its part in one event loop, and every change of it.
 
 Here is what happens under the guard, and nothing else: no method waits, calls a callback or resolves a future.
 Each leaves the state whole after every line, so that an interrupt finds nothing half done that ``abandon`` cannot mend.
@@ -7,37 +7,50 @@ Each leaves the state whole after every line, so that an interrupt finds nothing
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Final, Generic, ParamSpec, TypeAlias, TypeVar, final
+from typing import Final, Generic, ParamSpec, TypeVar, final
 
 from lastcache._alive import Alive
 from lastcache._background import Background
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale, dropped
+from lastcache._flight import (
+    Answered,
+    Attached,
+    Flight,
+    Landing,
+    Queued,
+    Raised,
+    Refresh,
+    Returned,
+    Stale,
+    dropped,
+    new_refresh,
+    resolve,
+)
 from lastcache._table import Landed, Table
 from lastcache.config import Config, policy_of
 from lastcache.errors import CacheClosedError
-from lastcache.transitions import Join, Load, Outcome, Revalidate, Serve, Strategy, Traffic, lookup
+from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, lookup
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+C = TypeVar("C")
 P = ParamSpec("P")
 
 CLOSED: Final = "the cache was closed"
 
-Callback: TypeAlias = Callable[[K], Outcome[V, E]]
-
 
 @final
-class State(Generic[K, V, E]):
-    """Entries, flights and queued loads of one cache."""
+class State(Generic[K, V, E, C]):
+    """Entries, flights and queued loads of one cache; ``beside`` another, with flights and a queue of its own."""
 
     __slots__ = ("_unfinished", "background", "closed", "table")
 
-    def __init__(self, config: Config) -> None:
-        self.table: Table[K, V, E, Queued[K, V, E] | Flight[K, V, E]] = Table(policy_of(config))
-        self.background: Background[K, V, E] = Background(config.async_semaphore)
+    def __init__(self, config: Config, *, beside: "State[K, V, E, C] | None" = None) -> None:
+        shared = None if beside is None else beside.table
+        self.table: Table[K, V, E, Attached[K, V, E, C]] = Table(policy_of(config), beside=shared)
+        self.background: Background[K, V, E, C] = Background(config.async_semaphore)
         self.closed = False
-        self._unfinished = Alive[Queued[K, V, E]]()
+        self._unfinished = Alive[Queued[K, V, E, C]]()
 
     def check_open(self) -> None:
         """Raise ``CacheClosedError`` if the cache is closed."""
@@ -48,9 +61,22 @@ class State(Generic[K, V, E]):
         """Make a change of the table, and give what it let go of; one that ``close`` overtook is void."""
         return None if self.closed else change(*args, **kwargs)
 
+    def at_hand(self, strategy: Strategy, key: K, now: int) -> Answered[V, E] | Stale[V, E] | None:
+        """Give what a call that may not wait for anybody can be given without a load, if anything."""
+        self.check_open()
+        match lookup(strategy, self.table.entries.get(key), Traffic.NONE, now):
+            case Serve(answer):
+                return Answered(answer)
+            case Revalidate(cached):
+                refresh: Refresh[V, E] = new_refresh()
+                resolve(refresh, dropped("it was asked for inside a change of the cache"))
+                return Stale(cached, refresh)
+            case Load() | Join():
+                return None
+
     def decide(
-        self, strategy: Strategy, key: K, callback: Callback[K, V, E], flight: Flight[K, V, E], now: int
-    ) -> Landing[V, E] | Stale[V, E] | Flight[K, V, E]:
+        self, strategy: Strategy, key: K, callback: C, flight: Flight[K, V, E, C], now: int
+    ) -> Landing[V, E] | Stale[V, E] | Flight[K, V, E, C]:
         """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one."""
         self.check_open()
         found = self.table.flights.get(key)
@@ -65,7 +91,7 @@ class State(Generic[K, V, E]):
                 self._take_off(key, flight, found)
                 return flight
 
-    def _take_off(self, key: K, flight: Flight[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None) -> None:
+    def _take_off(self, key: K, flight: Flight[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
         """Attach ``flight``; it stands in for the background load that it finds, queued or abandoned."""
         flight.behind = _behind(found)
         flight.untidy = True
@@ -76,18 +102,16 @@ class State(Generic[K, V, E]):
             flight.behind.taken = True
             self.background.remove(flight.behind)
 
-    def _share(
-        self, key: K, callback: Callback[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None
-    ) -> Queued[K, V, E]:
+    def _share(self, key: K, callback: C, found: Attached[K, V, E, C] | None) -> Queued[K, V, E, C]:
         """Give the background load of ``key``; there is one from now on."""
         behind = _behind(found)
         if behind is None:
-            behind = Queued(key, callback, copy_context())
+            behind = Queued[K, V, E, C](key, callback, copy_context())
             self._unfinished.add(behind)
         self._put_behind(key, behind, found)
         return behind
 
-    def _put_behind(self, key: K, behind: Queued[K, V, E], found: Queued[K, V, E] | Flight[K, V, E] | None) -> None:
+    def _put_behind(self, key: K, behind: Queued[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
         """Let the flight that runs stand in for ``behind``, or else queue it."""
         if isinstance(found, Flight) and not found.over:
             behind.taken = True
@@ -102,8 +126,8 @@ class State(Generic[K, V, E]):
             found.behind = None
 
     def start(
-        self, queued: Queued[K, V, E], flight: Flight[K, V, E], now: int
-    ) -> Landing[V, E] | Flight[K, V, E] | None:
+        self, queued: Queued[K, V, E, C], flight: Flight[K, V, E, C], now: int
+    ) -> Landing[V, E] | Flight[K, V, E, C] | None:
         """Let ``flight`` stand in for ``queued``, and give it: unless an answer stands by now, or the cache was closed.
 
         There is nothing to do where another took the load over meanwhile.
@@ -123,18 +147,18 @@ class State(Generic[K, V, E]):
                 self.table.replace(queued.key, queued, flight)
                 return flight
 
-    def land(self, key: K, flight: Flight[K, V, E], returned: Returned[V, E]) -> Landed[V, E]:
+    def land(self, key: K, flight: Flight[K, V, E, C], returned: Returned[V, E]) -> Landed[V, E]:
         """Land what the callback returned."""
         landed = self.table.land(key, flight, returned.outcome, returned.now)
         flight.landing = Answered(landed.transition.answer)
         return landed
 
-    def crash(self, key: K, flight: Flight[K, V, E], raised: Raised) -> None:
+    def crash(self, key: K, flight: Flight[K, V, E, C], raised: Raised) -> None:
         """Land what the callback raised: nothing changes but that the flight is gone."""
         flight.landing = raised
         self.table.detach(key, flight)
 
-    def abandon(self, key: K, flight: Flight[K, V, E]) -> None:
+    def abandon(self, key: K, flight: Flight[K, V, E, C]) -> None:
         """Put ``flight`` out of the way; the background load that it stood in for is left to the key's next load.
 
         That is the load that is there by now, or else a queued one.
@@ -150,7 +174,7 @@ class State(Generic[K, V, E]):
             other.refreshes += behind.refreshes
         flight.behind = None
 
-    def strand(self) -> list[Queued[K, V, E]]:
+    def strand(self) -> list[Queued[K, V, E, C]]:
         """Give the queued loads if nobody is left to run them."""
         stranded = self.background.strand()
         for queued in stranded:
@@ -159,12 +183,12 @@ class State(Generic[K, V, E]):
                 self.table.detach(queued.key, queued)
         return stranded
 
-    def shut(self) -> tuple[list[Queued[K, V, E]], object]:
+    def shut(self) -> tuple[list[Queued[K, V, E, C]], object]:
         """Close: detach every flight, forget the entries, and give what is queued, beside all that was let go of."""
         self.closed = True
         return self.background.waiting(), self.table.empty()
 
-    def renew(self) -> list[Queued[K, V, E]]:
+    def renew(self) -> list[Queued[K, V, E, C]]:
         """Forget every flight and every worker, as the child of a fork must; give the loads that nobody will run."""
         unfinished = self._unfinished.all()
         self.background = Background(self.background.limit)
@@ -172,6 +196,6 @@ class State(Generic[K, V, E]):
         return unfinished
 
 
-def _behind(flight: Queued[K, V, E] | Flight[K, V, E] | None) -> Queued[K, V, E] | None:
+def _behind(flight: Attached[K, V, E, C] | None) -> Queued[K, V, E, C] | None:
     """Give the background load that ``flight`` is, or stands in for."""
     return flight.behind if isinstance(flight, Flight) else flight

@@ -6,6 +6,8 @@ What a method replaces it hands back, so that the shell can let go of it after t
 
 from typing import Generic, NamedTuple, Protocol, TypeVar, final
 
+from returns.pipeline import is_successful
+
 from lastcache.config import Policy
 from lastcache.transitions import (
     Decision,
@@ -38,10 +40,10 @@ F = TypeVar("F", bound=InFlight)
 
 @final
 class Landed(NamedTuple, Generic[V, E]):
-    """What a landing decided, and the entry that it replaced."""
+    """What a landing decided, and what it let go of."""
 
     transition: Transition[V, E]
-    replaced: Entry[V, E] | None
+    replaced: object
 
 
 @final
@@ -50,14 +52,25 @@ class Table(Generic[K, V, E, F]):
 
     A flight is *attached* while it stands in ``flights`` under its key; a detached one changes nothing any more.
     ``entries`` stays the same dict for good, so that a shell may read it without the lock.
+
+    Where flights cannot be joined from everywhere, as those of an event loop cannot be from another, each place has a
+    table ``beside`` that of the others: of the same entries, with flights of its own. A write outruns the flights of
+    all places, and so does the first success to land: the others answer their callers as if they had joined it.
     """
 
-    __slots__ = ("entries", "flights", "policy")
+    __slots__ = ("entries", "flights", "places", "policy")
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, beside: "Table[K, V, E, F] | None" = None) -> None:
         self.policy = policy
-        self.entries: dict[K, Entry[V, E]] = {}
+        self.entries: dict[K, Entry[V, E]] = {} if beside is None else beside.entries
         self.flights: dict[K, F] = {}
+        self.places: list[dict[K, F]] = [] if beside is None else beside.places
+        self.places.append(self.flights)
+
+    def leave(self) -> object:
+        """End this place: its flights are forgotten, the entries stay with the others."""
+        self.places[:] = [flights for flights in self.places if flights is not self.flights]
+        return self.flights
 
     def decide(self, strategy: Strategy, key: K, now: int) -> Decision[V, E]:
         """Decide what a call for ``key`` has to do."""
@@ -85,6 +98,8 @@ class Table(Generic[K, V, E, F]):
         if transition.entry is not None:
             self.entries[key] = transition.entry
         del self.flights[key]
+        if len(self.places) > 1 and is_successful(outcome):
+            return Landed(transition, (entry, self._outrun(key)))
         return Landed(transition, entry)
 
     def set(self, key: K, value: V, now: int) -> object:
@@ -107,20 +122,22 @@ class Table(Generic[K, V, E, F]):
 
     def clear(self) -> object:
         """Forget every key; every load that had begun is outrun."""
-        replaced = self.entries.copy(), [self._outrun(key) for key in tuple(self.flights)]
+        replaced = self.entries.copy(), [self._outrun(key) for flights in self.places for key in tuple(flights)]
         self.entries.clear()
         return replaced
 
     def empty(self) -> object:
         """Forget everything, queued loads too; nothing is looked up, so no key can object."""
-        replaced = self.entries.copy(), self.flights.copy()
+        replaced = self.entries.copy(), [flights.copy() for flights in self.places]
         self.entries.clear()
-        self.flights.clear()
+        for flights in self.places:
+            flights.clear()
         return replaced
 
-    def _outrun(self, key: K) -> F | None:
-        """Detach the flight of ``key`` if its load has begun; a queued one has nothing yet that could be outrun."""
-        flight = self.flights.get(key)
-        if flight is None or flight.traffic is Traffic.QUEUED:
-            return None
-        return self.flights.pop(key)
+    def _outrun(self, key: K) -> object:
+        """Detach the flights of ``key`` whose load has begun; a queued one has nothing yet that could be outrun."""
+        return [
+            flights.pop(key)
+            for flights in self.places
+            if (flight := flights.get(key)) is not None and flight.traffic is not Traffic.QUEUED
+        ]

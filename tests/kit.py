@@ -135,9 +135,9 @@ JOINING: Final[list[int]] = []
 @contextmanager
 def counting_joiners() -> Iterator[None]:
     """Note who waits for a flight. The interpreter's own view, ``sys._current_frames``, can crash CPython 3.11."""
-    wait = Flight[object, object, object].wait
+    wait = Flight[object, object, object, object].wait
 
-    def noted(flight: Flight[object, object, object]) -> None:
+    def noted(flight: Flight[object, object, object, object]) -> None:
         thread = threading.get_ident()
         JOINING.append(thread)
         try:

@@ -216,13 +216,13 @@ def runs_unguarded(guard: Guard, act: Callable[..., Any], *args: Any) -> Any:
     return act(*args)
 
 
-def starts_though_taken(state: State[Any, Any, Any], queued: Any, flight: Any, now: int) -> Any:
+def starts_though_taken(state: State[Any, Any, Any, Any], queued: Any, flight: Any, now: int) -> Any:
     """The mistake of a cache whose workers do not see that a load was taken over."""
     queued.taken = False
     return right_start(state, queued, flight, now)
 
 
-right_start: Final = State[Any, Any, Any].start
+right_start: Final = State[Any, Any, Any, Any].start
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_what_a_write_outruns(write: str, traffic: Traffic, *, stays: bool) -> N
         "expire": lambda: table.expire("k", 50),
         "delete": lambda: table.delete("k"),
     }[write]()
-    assert replaced == (None if stays else plane, entry("old", 0))
+    assert replaced == ([] if stays else [plane], entry("old", 0))
     assert table.flights == ({"k": plane, "other": other} if stays else {"other": other})
     left = {"set": {"k": entry("new", 50)}, "expire": {"k": Fresh(Success(CachedValue("old")), 49)}, "delete": {}}
     assert table.entries == left[write]
@@ -103,7 +103,7 @@ def test_clear_outruns_every_load_that_began() -> None:
     table = table_with(running=running, queued=queued)
     table.entries["k"] = entry("old", 0)
     entries, flights = table.entries, table.flights
-    assert table.clear() == ({"k": entry("old", 0)}, [running, None])
+    assert table.clear() == ({"k": entry("old", 0)}, [[running], []])
     assert (table.entries, table.flights) == ({}, {"queued": queued})
     assert (table.entries is entries, table.flights is flights) == (True, True)
 
@@ -114,8 +114,68 @@ def test_empty_forgets_everything() -> None:
     table = table_with(k=queued)
     table.entries["k"] = entry("old", 0)
     entries = table.entries
-    assert table.empty() == ({"k": entry("old", 0)}, {"k": queued})
+    assert table.empty() == ({"k": entry("old", 0)}, [{"k": queued}])
     assert (table.entries, table.flights, table.entries is entries) == ({}, {}, True)
+
+
+def two_places() -> tuple[Flights, Flights, Plane, Plane]:
+    """Two tables of the same entries, each with a flight of ``k`` and one of ``other``."""
+    here, there = Plane(), Plane()
+    table = table_with(k=here, other=Plane())
+    beside: Flights = Table(Policy(100, 0), beside=table)
+    beside.flights.update(k=there, other=Plane(Traffic.QUEUED))
+    return table, beside, here, there
+
+
+@pytest.mark.parametrize("write", ["set", "expire", "delete"])
+def test_a_write_outruns_the_loads_of_every_place(write: str) -> None:
+    """A write in one place detaches what has begun for its key in all of them, and hands it back."""
+    table, beside, here, there = two_places()
+    replaced = {
+        "set": lambda: beside.set("k", "new", 50),
+        "expire": lambda: beside.expire("k", 50),
+        "delete": lambda: beside.delete("k"),
+    }[write]()
+    assert replaced == ([here, there], None)
+    assert (list(table.flights), list(beside.flights)) == (["other"], ["other"])
+    assert table.entries is beside.entries
+
+
+def test_clear_outruns_the_loads_of_every_place() -> None:
+    """``clear`` and ``empty`` reach every place, too; what is queued stays after ``clear``."""
+    table, beside, _, _ = two_places()
+    table.clear()
+    assert (list(table.flights), list(beside.flights)) == ([], ["other"])
+    table.empty()
+    assert beside.flights == {}
+
+
+def test_the_first_success_outruns_the_loads_of_other_places() -> None:
+    """Who lands a success first is the one whom the others would have joined: they store nothing any more."""
+    table, beside, here, there = two_places()
+    new = entry("first", 0)
+    assert beside.land("k", there, Success("first"), 0) == Landed(Transition(new.answer, new), (None, [here]))
+    assert table.land("k", here, Success("late"), 50).transition == Transition(Success(CachedValue("late")), None)
+    assert table.entries == {"k": new}
+
+
+def test_a_failure_outruns_nothing() -> None:
+    """A load that fails in one place leaves those of the others attached; the next success is stored."""
+    table, beside, here, there = two_places()
+    beside.land("k", there, failed("down"), 0)
+    assert table.flights["k"] is here
+    table.land("k", here, Success("new"), 0)
+    assert beside.entries == {"k": entry("new", 0)}
+
+
+def test_a_place_that_is_left() -> None:
+    """The flights of a place that is left are forgotten, and no write looks there any more."""
+    table, beside, here, there = two_places()
+    beside.leave()
+    table.delete("k")
+    assert (list(table.flights), beside.flights["k"]) == (["other"], there)
+    assert table.places == [table.flights]
+    assert here not in table.flights.values()
 
 
 def test_decide_asks_about_its_own_key() -> None:

@@ -1,0 +1,109 @@
+"""What both caches offer beside loads: to look at what is stored, to change it, and to close."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Generic, Never, TypeVar
+
+from returns.maybe import Maybe, Nothing, Some
+
+from lastcache._shell import Shell
+from lastcache.config import duration_of
+from lastcache.records import CachedValue, StoredEntry
+from lastcache.transitions import deadline, view
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C")
+
+
+class Store(Generic[K, V, E, C]):
+    """A cache without its loads; ``C`` is the type of its callbacks."""
+
+    __slots__ = ("__weakref__", "_clock", "_entries", "_shell")
+
+    def __init__(self, shell: Shell[K, V, E, C], clock: Callable[[], int]) -> None:
+        self._shell = shell
+        self._clock = clock
+        self._entries = shell.state.table.entries
+
+    def peek(self, key: K) -> Maybe[CachedValue[V, E]]:
+        """Show what is stored for ``key``, an expired value marked stale; nothing is ever loaded.
+
+        >>> from lastcache import LastCache
+        >>> cache = LastCache[str, int, str]()
+        >>> cache.set("answer", 42)
+        >>> cache.peek("answer"), cache.peek("question")
+        (<Some: CachedValue(value=42, stale=False, err=None)>, <Nothing>)
+        """
+        self._shell.check_open()
+        entry = self._entries.get(key)
+        return Nothing if entry is None else Some(view(entry, self._clock()))
+
+    def ttl(self, key: K) -> Maybe[timedelta]:
+        """Tell how long the value of ``key`` still stands, rounded down to the microsecond: negative once it expired.
+
+        >>> from lastcache import LastCache
+        >>> LastCache[str, int, str]().ttl("question")
+        <Nothing>
+        """
+        self._shell.check_open()
+        entry = self._entries.get(key)
+        return Nothing if entry is None else Some(duration_of(deadline(entry) - self._clock()))
+
+    def entries(self) -> Iterator[StoredEntry[K, V, E]]:
+        """Show every stored key as it is at this call, expired ones too.
+
+        >>> from lastcache import LastCache
+        >>> cache = LastCache[str, int, str]()
+        >>> cache.set("answer", 42)
+        >>> [(entry.key, entry.cached.value) for entry in cache.entries()]
+        [('answer', 42)]
+        """
+        self._shell.check_open()
+        now = self._clock()
+        stored = self._shell.read(self._entries.copy)
+        return iter([StoredEntry(key, view(e, now), duration_of(deadline(e) - now)) for key, e in stored.items()])
+
+    def set(self, key: K, value: V) -> None:
+        """Store ``value`` as if it had just been loaded. A load that began before changes nothing any more."""
+        hash(key)
+        self._shell.write(self._shell.state.table.set, key, value, self._clock())
+
+    def expire(self, key: K) -> None:
+        """End the freshness of ``key`` now; its value is still there for when a load fails.
+
+        A load that began before changes nothing any more.
+        """
+        hash(key)
+        self._shell.write(self._shell.state.table.expire, key, self._clock())
+
+    def delete(self, key: K) -> None:
+        """Forget ``key``: nothing is left to fall back on. A load that began before stores nothing any more."""
+        hash(key)
+        self._shell.write(self._shell.state.table.delete, key)
+
+    def clear(self) -> None:
+        """Forget every key, in one step. A load that began before stores nothing any more."""
+        self._shell.write(self._shell.state.table.clear)
+
+    def close(self) -> None:
+        """End the use of this cache, without waiting: every other method raises ``CacheClosedError`` from now on.
+
+        A load that runs still answers those who wait for it. One that is queued ends with ``LoadDroppedError``.
+        """
+        self._shell.close()
+
+    def __len__(self) -> int:
+        self._shell.check_open()
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        self._shell.check_open()
+        return key in self._entries
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __reduce__(self) -> Never:
+        raise TypeError(f"a {type(self).__name__} holds a lock and loads under way: it cannot be pickled or copied")
