@@ -87,6 +87,10 @@ class Background(Generic[K, V, E, C]):
             return None
         return self._queue.popitem(last=False)[0]
 
+    def take(self, worker: Worker) -> Queued[K, V, E, C] | None:
+        """Give ``worker`` a place and the oldest queued load, if there are both."""
+        return self.next(worker) if self.hire(worker) else None
+
     def dismiss(self, worker: Worker) -> None:
         """Take back the place of a worker whose start went wrong, unless it works all the same."""
         self._coming.discard(worker)

@@ -3,7 +3,7 @@
 import reprlib
 from contextlib import suppress
 from dis import opmap
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, isawaitable
 from types import CoroutineType, FrameType, TracebackType
 from typing import Final, cast
 
@@ -17,13 +17,22 @@ _YIELD: Final = opmap["YIELD_VALUE"]
 _RIGHT: Final = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
 
 
+def check_awaitable(returned: object) -> None:
+    """Raise ``TypeError``, saying what came, unless ``returned`` can be awaited."""
+    if not isawaitable(returned):
+        raise TypeError(
+            f"the callback must be asynchronous, such as an async function or one that returns a FutureResult; "
+            f"it returned {_shown(returned)}"
+        )
+
+
 def check_outcome(returned: object) -> None:
     """Raise ``TypeError``, saying what came, unless ``returned`` is the outcome of a load."""
     if type(returned) is Success:
         return
     if isinstance(returned, CoroutineType):
         returned.close()
-        raise TypeError(f"the callback is a coroutine function; here it {_RIGHT} itself")
+        raise TypeError(f"the callback {_RIGHT}; it returned a coroutine that nobody awaited")
     if not isinstance(returned, Result):
         raise TypeError(f"the callback {_RIGHT}; it returned {_shown(returned)}")
     err = cast("Result[object, object]", returned).failure()

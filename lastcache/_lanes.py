@@ -1,0 +1,147 @@
+"""The part of a cache in one event loop, what its tasks wait for, and how they are woken."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from threading import get_ident
+from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, cast, final
+from weakref import ref
+
+from anyio import Event
+from anyio.abc import TaskGroup
+from anyio.lowlevel import current_token
+
+from lastcache._flight import Answered, Flight, Landing, Raised, Refresh
+from lastcache._state import State
+from lastcache.transitions import Answer
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C")
+Args = TypeVarTuple("Args")
+
+
+@final
+class Block:
+    """One ``async with`` of a cache: the task that entered it, and the group of its background loads."""
+
+    __slots__ = ("group", "task")
+
+    def __init__(self, group: TaskGroup, task: int) -> None:
+        self.group = group
+        self.task = task
+
+
+@final
+class Lane(Generic[K, V, E, C]):
+    """The flights, the queue and the blocks of one cache in one event loop.
+
+    All but ``state`` is for that loop alone to touch. ``staffing`` while queued loads are being started.
+    """
+
+    __slots__ = ("blocks", "loop", "staffing", "state")
+
+    def __init__(self, loop: object, state: State[K, V, E, C]) -> None:
+        self.loop = ref(loop)
+        self.state = state
+        self.blocks: list[Block] = []
+        self.staffing = False
+
+    def is_here(self) -> bool:
+        """Whether its event loop runs in this thread: not so where the collector closes a coroutine of a dead one."""
+        with suppress(RuntimeError):
+            return running_loop() is self.loop()
+        return False
+
+    def spawn(self, work: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
+        """Run ``work`` in the block that was entered last."""
+        if not self.blocks:
+            raise LookupError("the block of its cache was left")
+        _handle = self.blocks[-1].group.start_soon(work, *args)
+
+    async def join(self, flight: Flight[K, V, E, C]) -> None:
+        """Return once ``flight``, which another task of this loop leads, has landed or was abandoned."""
+        if flight.event is None:
+            flight.event = Event()
+        await flight.event.wait()
+
+    def wake(self, flight: Flight[K, V, E, C]) -> None:
+        """Let those go on who wait for ``flight``."""
+        if flight.event is not None:
+            soon(self.loop(), flight.event.set)
+
+
+class _TrioToken(Protocol):
+    def run_sync_soon(self, act: Callable[[], object]) -> None: ...
+
+
+def running_loop() -> object:
+    """Give the event loop that runs in this thread: a loop of asyncio, or trio's token.
+
+    Raises ``anyio.NoEventLoopError``, a ``RuntimeError``, where none runs.
+    """
+    return current_token().native_token
+
+
+def soon(loop: object, act: Callable[[], object]) -> None:
+    """Call ``act`` in ``loop``, from whichever thread; where the loop has ended there is nobody to call it for."""
+    with suppress(RuntimeError):
+        if isinstance(loop, AbstractEventLoop):
+            loop.call_soon_threadsafe(act)
+        elif loop is not None:
+            cast("_TrioToken", loop).run_sync_soon(act)
+
+
+@final
+class AsyncRefresh(Generic[V, E]):
+    """The answer that a caller who waited would have got, for any number of tasks, of any loop, to await.
+
+    Nobody's cancellation ends it for the others. It raises what the callback raised, or ``LoadDroppedError``.
+    """
+
+    __slots__ = ("_landing", "_waiting")
+
+    def __init__(self, future: Refresh[V, E]) -> None:
+        self._landing: Landing[V, E] | None = None
+        self._waiting = set[_Waiting]()
+        future.add_done_callback(self._land)
+
+    def __await__(self) -> Generator[Any, Any, Answer[V, E]]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> Answer[V, E]:
+        while (landing := self._landing) is None:
+            await self._wait()
+        try:
+            return landing.give()
+        finally:
+            # What is raised keeps this frame, which must not lead back to it.
+            del landing, self
+
+    async def _wait(self) -> None:
+        waiting = _Waiting()
+        self._waiting.add(waiting)
+        try:
+            # It may have landed, in another thread, before that thread could see who waits.
+            if self._landing is None:
+                await waiting.event.wait()
+        finally:
+            self._waiting.discard(waiting)
+
+    def _land(self, future: Refresh[V, E]) -> None:
+        err = future.exception()
+        self._landing = Answered(future.result()) if err is None else Raised(err, err.__traceback__, get_ident())
+        for waiting in list(self._waiting):
+            soon(waiting.loop(), waiting.event.set)
+
+
+@final
+class _Waiting:
+    """A task that waits."""
+
+    __slots__ = ("event", "loop")
+
+    def __init__(self) -> None:
+        self.event = Event()
+        self.loop = ref(running_loop())

@@ -1,0 +1,296 @@
+"""The loads of one cache, in tasks: who leads, who joins, and what runs in the background of each event loop.
+
+It decides under the guard and acts after it, and awaits nothing in between: what a task of one loop sees, no other task
+of that loop can have changed. The callback runs in the task of its leader, inside ``with flight.latch``, and a leader
+that is cancelled leaves the load to one of those who wait, so that nothing needs to be shielded. What a leader leaves
+behind is put in order by ``_tidy``, without waiting: also when a coroutine is closed because its loop has died.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from math import inf
+from threading import get_ident
+from typing import TypeAlias, TypeVar, cast, final
+
+from anyio import create_task_group, current_effective_deadline, get_cancelled_exc_class, get_current_task
+from returns.io import IOResult
+from returns.pipeline import is_successful
+from returns.result import Failure, Result, Success
+from returns.unsafe import unsafe_perform_io
+
+from lastcache._background import Worker, resolve_all
+from lastcache._circles import ASKER, current_asker, waiting
+from lastcache._flight import Flight, Landing, Queued, Raised, Refresh, Returned, Stale, dropped
+from lastcache._guard import Guard, inside
+from lastcache._lanes import AsyncRefresh, Block, Lane, running_loop
+from lastcache._outcomes import check_awaitable, check_outcome
+from lastcache._shell import Shell
+from lastcache._state import CLOSED, State
+from lastcache.config import Config
+from lastcache.records import LoadFailure
+from lastcache.transitions import Outcome, Strategy
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C")
+
+Callback: TypeAlias = Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
+TaskFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
+TaskQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
+TaskLane: TypeAlias = Lane[K, V, E, Callback[K, V, E]]
+
+
+@final
+class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
+    """The shell of the cache for tasks. ``state`` holds the entries; each event loop has one of its own beside it."""
+
+    __slots__ = ("_config", "_lanes", "_refreshes")
+
+    def __init__(self, config: Config, clock: Callable[[], int]) -> None:
+        super().__init__(config, clock)
+        self._config = config
+        self._lanes: dict[int, TaskLane[K, V, E]] = {}
+        self._refreshes: dict[Refresh[V, E], AsyncRefresh[V, E]] = {}
+
+    def renew(self) -> None:
+        """Begin with a free lock and no event loop, as the child of a fork must; the entries stay."""
+        self._guard = Guard()
+        lanes, self._lanes = self._lanes, {}
+        for lane in lanes.values():
+            lane.state.table.leave()
+            _drop(lane.state.renew(), "the process forked")
+
+    def close(self) -> None:
+        """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
+        self._guard.write(self._shut)
+        # What is queued leaves the queue once it was told, so that closing again completes what was broken off.
+        for lane in self._lanes.copy().values():
+            _drop(lane.state.background.waiting(), CLOSED)
+            self._guard.write(lane.state.background.drain)
+
+    def _shut(self) -> object:
+        return self.state.shut(), [lane.state.shut() for lane in self._lanes.values()]
+
+    def lane(self) -> TaskLane[K, V, E]:
+        """Give the part of this cache in the running event loop."""
+        loop = running_loop()
+        lane = self._lanes.get(id(loop))
+        return lane if lane is not None and lane.loop() is loop else self._guard.run(self._open_lane, loop)
+
+    def _open_lane(self, loop: object) -> TaskLane[K, V, E]:
+        for number, lane in tuple(self._lanes.items()):
+            if lane.loop() is None:
+                lane.state.table.leave()
+                del self._lanes[number]
+        self._lanes[id(loop)] = opened = Lane(loop, State(self._config, beside=self.state))
+        return opened
+
+    def check_entered(self) -> None:
+        """Raise ``RuntimeError`` unless the running event loop is inside a block of this cache."""
+        self.check_open()
+        if not self.lane().blocks:
+            raise RuntimeError(
+                "async_load_or_store needs a place for loads in the background: call it inside `async with cache:`, "
+                "entered in this event loop"
+            )
+
+    async def enter(self) -> None:
+        """Begin a block. Raises ``CacheClosedError``."""
+        self.check_open()
+        lane, group = self.lane(), create_task_group()
+        await group.__aenter__()
+        lane.blocks.append(Block(group, get_current_task().id))
+
+    async def leave(self) -> None:
+        """End the block that this task began last: its loads are cancelled and awaited; the entries stay."""
+        lane, task = self.lane(), get_current_task().id
+        block = next((block for block in reversed(lane.blocks) if block.task == task), None)
+        if block is None:
+            raise RuntimeError("a block of a cache must be left in the task that entered it")
+        lane.blocks.remove(block)
+        self._staff(lane)
+        block.group.cancel_scope.cancel()
+        await block.group.__aexit__(None, None, None)
+
+    async def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+        """Answer a call for which no answer stood on the hit path."""
+        if inside() is not None:
+            at_hand = self.state.at_hand(strategy, key, self._clock())
+            return self.uncached(key, await attempt(callback, key, self._clock)) if at_hand is None else at_hand
+        self.check_open()
+        lane, asker = self.lane(), current_asker()
+        while True:
+            flight: TaskFlight[K, V, E] = Flight(asker)
+            flight.calling = True
+            step = await self._board(lane, strategy, key, callback, flight)
+            if not isinstance(step, Flight):
+                return step
+            with waiting(asker, step):
+                await lane.join(step)
+            if step.landing is not None:
+                return step.landing
+
+    async def _board(
+        self,
+        lane: TaskLane[K, V, E],
+        strategy: Strategy,
+        key: K,
+        callback: Callback[K, V, E],
+        flight: TaskFlight[K, V, E],
+    ) -> Landing[V, E] | Stale[V, E] | TaskFlight[K, V, E]:
+        """Decide, and lead ``flight`` where that is the decision; give the flight to join where there is one."""
+        try:
+            try:
+                with flight.latch:
+                    step = self._guard.run(lane.state.decide, strategy, key, callback, flight, self._clock())
+                    if step is flight:
+                        with waiting(flight.asker, flight):
+                            return await self._lead(lane, key, callback, flight)
+                return step
+            finally:
+                self._tidy(lane, key, flight)
+        finally:
+            # An interrupt may have struck inside the first.
+            self._tidy(lane, key, flight)
+            self._staff(lane)
+
+    async def _lead(
+        self, lane: TaskLane[K, V, E], key: K, callback: Callback[K, V, E], flight: TaskFlight[K, V, E]
+    ) -> Landing[V, E]:
+        """Run ``callback`` and land its outcome."""
+        token = ASKER.set(flight)
+        try:
+            attempted = await attempt(callback, key, self._clock)
+        finally:
+            # A coroutine may be closed by the collector, in another context.
+            with suppress(ValueError):
+                ASKER.reset(token)
+        return self.land(lane.state, key, flight, attempted)
+
+    def _tidy(self, lane: TaskLane[K, V, E], key: K, flight: TaskFlight[K, V, E]) -> None:
+        """Put in order what the leader of ``flight`` left, and let those go on who wait for it."""
+        if flight.untidy:
+            if flight.landing is None:
+                self._guard.write(lane.state.abandon, key, flight)
+            elif flight.behind is not None:
+                resolve_all(flight.behind.refreshes, flight.landing)
+            flight.untidy = False
+        lane.wake(flight)
+
+    def _staff(self, lane: TaskLane[K, V, E]) -> None:
+        """Start what is queued, as far as there is room; what nobody will run is dropped."""
+        if lane.staffing or not lane.state.background or not lane.is_here():
+            return
+        lane.staffing = True
+        try:
+            while self._start_next(lane):
+                pass
+        finally:
+            lane.staffing = False
+
+    def _start_next(self, lane: TaskLane[K, V, E]) -> bool:
+        """Start one queued load in a task of its own, in the context of the caller who left it; say whether one was."""
+        worker = Worker()
+        queued = self._guard.run(lane.state.background.take, worker)
+        if queued is None:
+            return False
+        try:
+            queued.context.run(lane.spawn, self._work, lane, worker, queued)
+        except BaseException as refusal:
+            self._guard.run(lane.state.background.leave, worker)
+            self._guard.run(lane.state.table.detach, queued.key, queued)
+            _drop([queued], str(refusal))
+            if not isinstance(refusal, Exception):
+                raise
+        return True
+
+    async def _work(self, lane: TaskLane[K, V, E], worker: Worker, queued: TaskQueued[K, V, E]) -> None:
+        """Run one background load, and tell who waits for it how it ended, whatever was raised."""
+        flight: TaskFlight[K, V, E] = Flight(None)
+        flight.calling = True
+        landing: Landing[V, E] | None = None
+        ASKER.set(flight)
+        try:
+            with flight.latch:
+                landing = await self._lead_behind(lane, queued, flight)
+        except BaseException as struck:
+            landing = _told(lane, struck)
+            if lane.is_here() and _is_called_off(struck):
+                raise
+        finally:
+            flight.behind = None
+            self._tidy(lane, queued.key, flight)
+            if landing is not None:
+                resolve_all(queued.refreshes, landing)
+                self._guard.write(lane.state.table.detach, queued.key, queued)
+            self._guard.write(lane.state.background.leave, worker)
+            self._staff(lane)
+            # This frame still runs, and a traceback may lead to it: it must not lead back to the exception.
+            del landing, queued, flight
+
+    async def _lead_behind(
+        self, lane: TaskLane[K, V, E], queued: TaskQueued[K, V, E], flight: TaskFlight[K, V, E]
+    ) -> Landing[V, E] | None:
+        """Lead ``flight`` in place of ``queued``, unless that became needless."""
+        started = self._guard.run(lane.state.start, queued, flight, self._clock())
+        if not isinstance(started, Flight):
+            return started
+        return self.land(lane.state, queued.key, flight, await attempt(queued.callback, queued.key, self._clock))
+
+    def awaitable(self, refresh: Refresh[V, E]) -> AsyncRefresh[V, E]:
+        """Give what tasks can await in place of ``refresh``: the same for all who ask."""
+        known = self._refreshes.get(refresh)
+        if known is None:
+            known = self._refreshes[refresh] = AsyncRefresh(refresh)
+            refresh.add_done_callback(self._forget)
+        return known
+
+    def _forget(self, refresh: Refresh[V, E]) -> None:
+        self._refreshes.pop(refresh, None)
+
+
+async def attempt(callback: Callback[K, V, E], key: K, clock: Callable[[], int]) -> Returned[V, E] | Raised:
+    """Await ``callback``. What it raises comes back as a value, except what is meant for one caller alone.
+
+    Cancellation, ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` are no ``Exception``: they pass through.
+    """
+    try:
+        promised = callback(key)
+        check_awaitable(promised)
+        returned = await promised
+        outcome = _out_of_io(returned) if isinstance(returned, IOResult) else returned
+        check_outcome(outcome)
+        return Returned(outcome, clock())
+    except Exception as err:
+        return Raised(err, err.__traceback__, get_ident())
+
+
+def _out_of_io(returned: IOResult[V, E]) -> Result[V, E]:
+    if is_successful(returned):
+        return Success(unsafe_perform_io(returned.unwrap()))
+    return Failure(unsafe_perform_io(returned.failure()))
+
+
+def _told(lane: Lane[K, V, E, C], struck: BaseException) -> Raised:
+    """Decide what those hear who wait for a background load that was struck: never that they were cancelled."""
+    if not lane.is_here():
+        return dropped("its event loop has ended")
+    if _is_cancellation(struck):
+        return dropped("it was cancelled")
+    return Raised(struck, struck.__traceback__, get_ident())
+
+
+def _is_called_off(struck: BaseException) -> bool:
+    """Whether the block of the cache is being left, and ``struck`` comes of that; a callback may raise the like."""
+    return _is_cancellation(struck) and current_effective_deadline() == -inf
+
+
+def _is_cancellation(struck: BaseException) -> bool:
+    if isinstance(struck, BaseExceptionGroup):
+        return any(map(_is_cancellation, cast("BaseExceptionGroup[BaseException]", struck).exceptions))
+    return isinstance(struck, get_cancelled_exc_class())
+
+
+def _drop(queued: Iterable[Queued[K, V, E, C]], why: str) -> None:
+    resolve_all([refresh for unrun in queued for refresh in unrun.refreshes], dropped(why))

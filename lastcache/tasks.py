@@ -1,0 +1,145 @@
+"""The cache for tasks: of asyncio and trio, and of several event loops at once.
+
+A hit is that of the cache for threads: it awaits nothing. Whatever else there is to decide, ``_task_loads`` does.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from types import TracebackType
+from typing import Generic, NamedTuple, Self, TypeVar, final
+
+from returns.io import IOResult
+from returns.result import Result, Success
+
+from lastcache._flight import Stale
+from lastcache._store import Store
+from lastcache.config import Config, checked_clock, checked_config
+from lastcache.records import CachedValue, LoadFailure
+from lastcache.transitions import Outcome, Strategy
+
+try:
+    from lastcache._task_loads import Callback, TaskLoads
+except ImportError as missing:
+    raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
+
+__all__ = ["AsyncLastCache", "AsyncRevalidation"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+Ctx = TypeVar("Ctx")
+
+
+@final
+class AsyncRevalidation(NamedTuple, Generic[V, E]):
+    """A value given at once, and the load that runs behind it.
+
+    ``refresh`` gives, to as many tasks as await it, the answer that a caller who waited would have got: ``None`` where
+    no load was needed in the background. A task that is cancelled while it waits leaves it to the others.
+    It raises what the callback raised, or ``LoadDroppedError``.
+
+    >>> AsyncRevalidation(CachedValue("value"), refresh=None).cached.value
+    'value'
+    """
+
+    cached: CachedValue[V, E]
+    refresh: Awaitable[Result[CachedValue[V, E], E]] | None
+
+
+@final
+class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
+    """``LastCache`` for asyncio and trio: the same rules, with callbacks that are awaited.
+
+    A callback is an async function that returns ``Success(value)`` or ``Failure(LoadFailure(err, use_stale))``, or a
+    function that returns a ``FutureResult`` of the same. It runs in the task of the caller who leads the load; if that
+    caller is cancelled, one of those who wait takes the load over with its own callback.
+
+    ``async with cache:`` is the block in which loads run in the background: ``async_load_or_store`` needs it. Leaving
+    the block cancels them and waits for them to end, and keeps what is stored. A cache may be entered again, and in
+    several event loops at once; per key and loop at most one callback runs at a time.
+
+    ``load_or_store`` needs no block. A hit awaits nothing: it is no checkpoint.
+
+    >>> import anyio
+    >>> async def load(key: str) -> Result[int, LoadFailure[str]]:
+    ...     return Success(42)
+    >>> cache = AsyncLastCache[str, int, str]()
+    >>> anyio.run(cache.load_or_store, "answer", load)
+    <Success: CachedValue(value=42, stale=False, err=None)>
+    """
+
+    __slots__ = ("_loads",)
+
+    def __init__(self, config: Config = Config(), *, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._loads: TaskLoads[K, V, E] = TaskLoads(checked_config(config), checked_clock(clock))
+        super().__init__(self._loads, clock)
+
+    async def load_or_store(
+        self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
+    ) -> Result[CachedValue[V, E], E]:
+        """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
+
+        If the load of an expired value fails and the failure allows it, the expired value is given, marked stale.
+        Waits for the callback, its own or that of whoever came first in this event loop.
+        """
+        try:
+            entry = self._entries[key]
+            if self._clock() <= entry.until:
+                return entry.answer
+        except KeyError:
+            pass
+        return (await self._loads.ask(Strategy.STALE_IF_ERROR, key, callback)).give()
+
+    async def async_load_or_store(
+        self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
+    ) -> Result[AsyncRevalidation[V, E], E]:
+        """Give the value of ``key``, an expired one at once: stale-while-revalidate (RFC 5861, section 3).
+
+        The load of an expired value runs behind the answer, in a task of the block, and ends in ``refresh``.
+        A missing value is loaded in the foreground, and so is one whose last failure did not allow stale data.
+        The callback sees the context variables of the caller.
+        Raises ``RuntimeError`` where the running event loop is not inside ``async with cache:``.
+        """
+        self._loads.check_entered()
+        try:
+            entry = self._entries[key]
+            if self._clock() <= entry.until:
+                return entry.answer.map(_without_refresh)
+        except KeyError:
+            pass
+        step = await self._loads.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback)
+        if isinstance(step, Stale):
+            return Success(AsyncRevalidation(step.cached, self._loads.awaitable(step.refresh)))
+        return step.give().map(_without_refresh)
+
+    async def load_or_store_with_ctx(
+        self,
+        ctx: Ctx,
+        key: K,
+        callback: Callable[[Ctx, K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]],
+    ) -> Result[CachedValue[V, E], E]:
+        """Do as ``load_or_store`` does; the callback is given ``ctx``, too."""
+        return await self.load_or_store(key, partial(callback, ctx))
+
+    async def async_load_or_store_with_ctx(
+        self,
+        ctx: Ctx,
+        key: K,
+        callback: Callable[[Ctx, K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]],
+    ) -> Result[AsyncRevalidation[V, E], E]:
+        """Do as ``async_load_or_store`` does; the callback is given ``ctx``, too."""
+        return await self.async_load_or_store(key, partial(callback, ctx))
+
+    async def __aenter__(self) -> Self:
+        await self._loads.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._loads.leave()
+
+
+def _without_refresh(cached: CachedValue[V, E]) -> AsyncRevalidation[V, E]:
+    return AsyncRevalidation(cached, None)
