@@ -65,12 +65,16 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
         self._guard.write(self._shut)
         # What is queued leaves the queue once it was told, so that closing again completes what was broken off.
-        for lane in self._lanes.copy().values():
+        for lane in self.lanes():
             _drop(lane.state.background.waiting(), CLOSED)
             self._guard.write(lane.state.background.drain)
 
     def _shut(self) -> object:
-        return self.state.shut(), [lane.state.shut() for lane in self._lanes.values()]
+        return self.state.shut(), [lane.state.shut() for lane in self.lanes()]
+
+    def lanes(self) -> list[TaskLane[K, V, E]]:
+        """Give the parts of this cache in all event loops that it met, and that are alive."""
+        return list(self._lanes.values())
 
     def lane(self) -> TaskLane[K, V, E]:
         """Give the part of this cache in the running event loop."""

@@ -1,6 +1,7 @@
 """What holds after every test: no flight and no thread is left, and nothing was logged that nobody asked for."""
 
 import gc
+import inspect
 import logging
 import os
 import threading
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import settings
 
 from lastcache._forks import kept_over_forks
-from lastcache._loads import Loads
+from lastcache._shell import Shell
 from tests.kit import counting_joiners, until
+from tests.shells import SHELLS, Stage, perform
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -24,8 +26,8 @@ def threads_beside(before: set[threading.Thread]) -> list[threading.Thread]:
 
 def flights_left() -> list[object]:
     """The flights that are attached in the caches that are alive."""
-    loads = [kept for kept in kept_over_forks() if isinstance(kept, Loads)]
-    return [flight for kept in loads for flight in kept.state.table.flights.values()]
+    shells = [kept for kept in kept_over_forks() if isinstance(kept, Shell)]
+    return [flight for shell in shells for flights in shell.state.table.places for flight in flights.values()]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -43,3 +45,24 @@ def nothing_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     until(lambda: not threads_beside(before) and not flights_left())
     gc.collect()
     assert [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.WARNING] == []
+
+
+@pytest.fixture(params=SHELLS)
+def stage(request: pytest.FixtureRequest) -> str:
+    """Name the shell on which a scenario is performed; the scenario itself is given the stage."""
+    return str(request.param)
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Perform a scenario, an ``async`` test that asks for a ``stage``."""
+    shell = pyfuncitem.funcargs.get("stage")
+    if not isinstance(shell, str) or not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    others = {name: pyfuncitem.funcargs[name] for name in names if name != "stage"}
+
+    async def scenario(stage: Stage) -> None:
+        await pyfuncitem.obj(stage=stage, **others)
+
+    perform(shell, scenario)
+    return True

@@ -1,242 +1,221 @@
-"""One load per key: who runs the callback, who waits for it, and what each gets when it goes wrong."""
+"""One load per key: who runs the callback, who waits for it, and what each gets when it goes wrong.
 
-import threading
+Every scenario is performed on each shell.
+"""
+
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from returns.result import Failure, Result, Success
+from returns.result import Failure, Success
 
-from lastcache import CachedValue, LastCache, LoadFailure, ReentrantLoadError, failed
+from lastcache import CachedValue, LoadFailure, ReentrantLoadError, failed
 from lastcache.transitions import Answer, Outcome
-from tests.kit import (
-    PATIENCE,
-    Gated,
-    ManualClock,
-    await_joiners,
-    error_of,
-    given,
-    gives,
-    in_thread,
-    never,
-    result_of,
-    small_cache,
-    until,
-)
-
-Cache = LastCache[str, str, str]
-Lookup = Callable[[Cache, str, Callable[[str], Outcome[str, str]]], object]
+from tests.kit import given
+from tests.shells import Load, Stage, giving, never
 
 
-def waiters(cache: Cache, key: str, callback: Callable[[str], Outcome[str, str]]) -> Callable[[], Answer[str, str]]:
-    return lambda: cache.load_or_store(key, callback)
+async def test_many_callers_make_one_call(stage: Stage) -> None:
+    """Two hundred callers of one missing key run one callback, and all get its value."""
+    await stage.open()
+    gated, barrier = stage.gated(Success("v")), stage.barrier(200)
 
+    async def ask() -> Answer[Any, str]:
+        await barrier()
+        return await stage.ask("k", gated)
 
-def test_two_hundred_threads_make_one_call() -> None:
-    """Two hundred threads on one missing key run one callback, and all get its value."""
-    cache, gated = small_cache(ManualClock()), Gated[str, str](Success("v"))
-    barrier = threading.Barrier(200)
-
-    def ask() -> Answer[str, str]:
-        barrier.wait(PATIENCE)
-        return cache.load_or_store("k", gated)
-
-    answers = [in_thread(ask) for _ in range(200)]
-    gated.await_start()
-    await_joiners(199)
+    callers = [stage.start(ask) for _ in range(200)]
+    await gated.started()
+    await stage.joined(199)
     gated.let_go()
-    assert {result_of(answer) for answer in answers} == {given("v")}
+    assert {await caller.result() for caller in callers} == {given("v")}
     assert gated.calls == 1
 
 
-def test_a_callback_that_raises_tells_everyone_and_stores_nothing() -> None:
+async def test_a_callback_that_raises_tells_everyone_and_stores_nothing(stage: Stage) -> None:
     """Leader and joiners get the exception itself; the next call loads again."""
-    cache, raised = small_cache(ManualClock()), ValueError("broken")
-    gated = Gated[str, str](raised)
-    leader = in_thread(waiters(cache, "k", gated))
-    gated.await_start()
-    joiners = [in_thread(waiters(cache, "k", never)) for _ in range(5)]
-    await_joiners(5)
+    cache, raised = await stage.open(), ValueError("broken")
+    gated = stage.gated(raised)
+    leader = stage.asking("k", gated)
+    await gated.started()
+    joiners = [stage.asking("k", never) for _ in range(5)]
+    await stage.joined(5)
     gated.let_go()
-    assert [raised] * 6 == [error_of(leader), *map(error_of, joiners)]
+    assert [raised] * 6 == [await caller.error() for caller in (leader, *joiners)]
     assert len(cache) == 0
-    assert cache.load_or_store("k", gives(Success("v"))) == given("v")
+    assert await stage.ask("k", giving(Success("v"))) == given("v")
 
 
-def test_a_callback_that_raises_leaves_an_expired_entry_alone() -> None:
+async def test_a_callback_that_raises_leaves_an_expired_entry_alone(stage: Stage) -> None:
     """What a callback raises is no failure of the source: the entry stays, unmarked, with no error."""
-    clock = ManualClock()
-    cache = small_cache(clock, extend=50)
-    cache.set("k", "old")
-    clock.advance(101)
+    cache = await stage.open("k", extend=50)
     before = list(cache.entries())
+
+    async def broken(_key: str) -> Outcome[str, str]:
+        return Success(str(1 // 0))
+
     with pytest.raises(ZeroDivisionError):
-        cache.load_or_store("k", lambda _key: Success(str(1 // 0)))
+        await stage.ask("k", broken)
     assert before == list(cache.entries())
-    assert cache.load_or_store("k", gives(failed("down"))) == given("old", stale=True, err="down")
+    assert await stage.ask("k", giving(failed("down"))) == given("old", stale=True, err="down")
 
 
-def test_a_shared_exception_does_not_grow() -> None:
+async def test_a_shared_exception_does_not_grow(stage: Stage) -> None:
     """However many callers are told of one exception, each is told with the leader's traceback."""
-    cache = small_cache(ManualClock())
-    gated = Gated[str, str](ValueError("broken"))
-    leader = in_thread(waiters(cache, "k", gated))
-    gated.await_start()
-    joiners = [in_thread(waiters(cache, "k", never)) for _ in range(50)]
-    await_joiners(50)
+    await stage.open()
+    gated = stage.gated(ValueError("broken"))
+    leader = stage.asking("k", gated)
+    await gated.started()
+    joiners = [stage.asking("k", never) for _ in range(50)]
+    await stage.joined(50)
     gated.let_go()
-    errors = [error_of(told) for told in [leader, *joiners]]
+    errors = [await told.error() for told in (leader, *joiners)]
     assert len(set(map(id, errors))) == 1
-    assert all(len(traceback.extract_tb(err.__traceback__)) < 12 for err in errors if err)
+    assert all(len(traceback.extract_tb(err.__traceback__)) < 20 for err in errors if err)
 
 
 @pytest.mark.parametrize("personal", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_strikes_the_leader_strikes_it_alone(personal: type[BaseException]) -> None:
+async def test_what_strikes_the_leader_strikes_it_alone(stage: Stage, personal: type[BaseException]) -> None:
     """An interrupt of the leader reaches the leader alone; one joiner takes over with its own callback."""
-    cache = small_cache(ManualClock())
-    struck, successor = Gated[str, str](personal()), Gated[str, str](Success("v"))
-    leader = in_thread(waiters(cache, "k", struck))
-    struck.await_start()
-    joiners = [in_thread(waiters(cache, "k", successor)) for _ in range(5)]
-    await_joiners(5)
+    await stage.open()
+    struck, successor = stage.gated(personal()), stage.gated(Success("v"))
+    leader = stage.asking("k", struck)
+    await struck.started()
+    joiners = [stage.asking("k", successor) for _ in range(5)]
+    await stage.joined(5)
     struck.let_go()
-    successor.await_start()
-    await_joiners(4)
+    await successor.started()
+    await stage.joined(4)
     successor.let_go()
-    assert type(error_of(leader)) is personal
-    assert [given("v")] * 5 == [result_of(joiner) for joiner in joiners]
+    assert type(await leader.error()) is personal
+    assert [given("v")] * 5 == [await joiner.result() for joiner in joiners]
     assert successor.calls == 1
 
 
-def test_a_failure_is_shared() -> None:
+async def test_a_failure_is_shared(stage: Stage) -> None:
     """Twenty callers at once share one failed load; nobody waits for a row of failing ones."""
-    cache, gated = small_cache(ManualClock()), Gated[str, str](failed("down"))
-    callers = [in_thread(waiters(cache, "k", gated)) for _ in range(20)]
-    gated.await_start()
-    await_joiners(19)
+    await stage.open()
+    gated = stage.gated(failed("down"))
+    callers = [stage.asking("k", gated) for _ in range(20)]
+    await gated.started()
+    await stage.joined(19)
     gated.let_go()
-    assert {result_of(caller) for caller in callers} == {Failure("down")}
+    assert {await caller.result() for caller in callers} == {Failure("down")}
     assert gated.calls == 1
 
 
-def test_a_slow_key_delays_no_other() -> None:
+async def test_a_slow_key_delays_no_other(stage: Stage) -> None:
     """A load under way holds up neither another key's load nor a read or a write of any key."""
-    cache, slow = small_cache(ManualClock()), Gated[str, str](Success("v"))
-    leader = in_thread(waiters(cache, "slow", slow))
-    slow.await_start()
-    assert cache.load_or_store("other", gives(Success("w"))) == given("w")
+    cache, slow = await stage.open(), stage.gated(Success("v"))
+    leader = stage.asking("slow", slow)
+    await slow.started()
+    assert await stage.ask("other", giving(Success("w"))) == given("w")
     cache.set("third", "x")
     assert [entry.key for entry in cache.entries()] == ["other", "third"]
     slow.let_go()
-    assert result_of(leader) == given("v")
+    assert await leader.result() == given("v")
 
 
-def test_a_late_caller_makes_no_second_call() -> None:
+async def test_a_late_caller_makes_no_second_call(stage: Stage) -> None:
     """Who comes when the value is stored gets it, also before the leader has returned."""
-    cache = small_cache(ManualClock())
-    gated = Gated[str, str](Success("v"))
-    leader = in_thread(waiters(cache, "k", gated))
-    gated.await_start()
+    cache, gated = await stage.open(), stage.gated(Success("v"))
+    leader = stage.asking("k", gated)
+    await gated.started()
     gated.let_go()
-    until(lambda: "k" in cache)
-    assert cache.load_or_store("k", never) == given("v")
-    assert result_of(leader) == given("v")
+    await stage.until(lambda: "k" in cache)
+    assert await stage.ask("k", never) == given("v")
+    assert await leader.result() == given("v")
 
 
-@pytest.mark.parametrize("ask", [LastCache[str, str, str].load_or_store, LastCache[str, str, str].async_load_or_store])
-def test_a_callback_that_asks_for_its_own_key(ask: Lookup) -> None:
+@pytest.mark.parametrize("strategy", ["stale-if-error", "stale-while-revalidate"])
+async def test_a_callback_that_asks_for_its_own_key(stage: Stage, strategy: str) -> None:
     """A callback that asks for the key it loads gets ``ReentrantLoadError``; the key is free afterwards."""
-    cache = small_cache(ManualClock())
+    await stage.open()
+    ask = stage.ask if strategy == "stale-if-error" else stage.revalidate
     with pytest.raises(ReentrantLoadError):
-        ask(cache, "k", lambda key: outcome_of(cache.load_or_store(key, never)))
-    assert cache.load_or_store("k", gives(Success("v"))) == given("v")
+        await ask("k", passing_on(stage, "k"))
+    assert await stage.ask("k", giving(Success("v"))) == given("v")
 
 
-def outcome_of(answer: Answer[str, str]) -> Outcome[str, str]:
-    """Pass an answer on as an outcome."""
-    return answer.map(lambda cached: cached.value).alt(lambda err: LoadFailure(err, use_stale=True))
+def passing_on(stage: Stage, key: str, load: Load = never) -> Load:
+    """Make a callback that asks the cache for another key, and passes the answer on."""
+    cache = stage.cache
+
+    async def passed_on(_key: str) -> Outcome[Any, str]:
+        answer = await stage.ask(key, load, cache)
+        return answer.map(lambda cached: cached.value).alt(lambda err: LoadFailure(err, use_stale=True))
+
+    return passed_on
 
 
 @pytest.mark.parametrize("ring", [2, 3, 5])
-def test_a_ring_of_threads_and_keys(ring: int) -> None:
-    """Threads whose callbacks ask for each other's keys all end: the circle is an error, and nobody hangs."""
-    cache, barrier = small_cache(ManualClock()), threading.Barrier(ring)
+async def test_a_ring_of_callers_and_keys(stage: Stage, ring: int) -> None:
+    """Callers whose callbacks ask for each other's keys all end: the circle is an error, and nobody hangs."""
+    await stage.open()
+    barrier = stage.barrier(ring)
 
-    def callback(number: int) -> Callable[[str], Outcome[str, str]]:
-        def load(_key: str) -> Outcome[str, str]:
-            barrier.wait(PATIENCE)
-            return outcome_of(cache.load_or_store(f"k{(number + 1) % ring}", never))
+    def callback(number: int) -> Load:
+        async def load(key: str) -> Outcome[Any, str]:
+            await barrier()
+            return await passing_on(stage, f"k{(number + 1) % ring}")(key)
 
         return load
 
-    callers = [in_thread(waiters(cache, f"k{number}", callback(number))) for number in range(ring)]
-    assert {type(error_of(caller)) for caller in callers} == {ReentrantLoadError}
-    assert cache.load_or_store("k0", gives(Success("v"))) == given("v")
+    callers = [stage.asking(f"k{number}", callback(number)) for number in range(ring)]
+    assert {type(await caller.error()) for caller in callers} == {ReentrantLoadError}
+    assert await stage.ask("k0", giving(Success("v"))) == given("v")
 
 
-def test_a_circle_through_two_caches() -> None:
+async def test_a_circle_through_two_caches(stage: Stage) -> None:
     """A circle that leads through another cache is found, too."""
-    one, other = small_cache(ManualClock()), small_cache(ManualClock())
-
-    def back(_key: str) -> Outcome[str, str]:
-        return outcome_of(one.load_or_store("k", never))
-
+    one = await stage.open()
+    back = passing_on(stage, "k")
+    await stage.open()
     with pytest.raises(ReentrantLoadError):
-        one.load_or_store("k", lambda key: outcome_of(other.load_or_store(key, back)))
+        await stage.ask("k", passing_on(stage, "k", back), one)
 
 
-def test_a_circle_through_the_background() -> None:
+async def test_a_circle_through_the_background(stage: Stage) -> None:
     """A background callback that waits for its own key gets the error, and ``refresh`` carries it."""
-    clock = ManualClock()
-    cache = small_cache(clock)
-    cache.set("k", "old")
-    clock.advance(101)
-    answer = cache.async_load_or_store("k", lambda key: outcome_of(cache.load_or_store(key, never)))
-    assert type(error_of(answer.unwrap().refresh)) is ReentrantLoadError
-    assert cache.load_or_store("k", gives(Success("new"))) == given("new")
+    await stage.open("k")
+    refresh = await stage.behind("k", passing_on(stage, "k"))
+    assert type(await stage.failed(refresh)) is ReentrantLoadError
+    assert await stage.ask("k", giving(Success("new"))) == given("new")
 
 
-def test_a_background_load_is_no_part_of_the_circle_that_left_it() -> None:
+async def test_a_background_load_is_no_part_of_the_circle_that_left_it(stage: Stage) -> None:
     """A refresh that a callback left behind may ask for the key of that callback once it runs: nobody waits for it."""
-    clock = ManualClock()
-    cache = small_cache(clock)
-    cache.set("inner", "old")
-    clock.advance(101)
-    refreshes: list[object] = []
+    cache = await stage.open("inner")
 
-    def outer(_key: str) -> Outcome[str, str]:
-        behind = cache.async_load_or_store("inner", lambda _: outcome_of(cache.load_or_store("outer", never)))
-        refreshes.append(behind.unwrap().refresh)
+    async def outer(_key: str) -> Outcome[str, str]:
+        await stage.behind("inner", passing_on(stage, "outer"))
         return Success("v")
 
-    assert cache.load_or_store("outer", outer) == given("v")
-    until(lambda: cache.peek("inner").map(lambda cached: cached.value).value_or("") == "v")
+    assert await stage.ask("outer", outer) == given("v")
+    await stage.until(lambda: cache.peek("inner").map(lambda cached: cached.value).value_or("") == "v")
 
 
-def test_deep_nesting_works() -> None:
-    """Callbacks that load other keys may nest fifty deep."""
-    cache = small_cache(ManualClock())
+async def test_deep_nesting_works(stage: Stage) -> None:
+    """Callbacks that load other keys may nest thirty deep."""
+    cache = await stage.open()
 
-    def load(key: str) -> Outcome[str, str]:
-        depth = int(key)
-        return Success("bottom") if depth == 0 else outcome_of(cache.load_or_store(str(depth - 1), load))
+    async def load(key: str) -> Outcome[Any, str]:
+        return Success("bottom") if key == "0" else await passing_on(stage, str(int(key) - 1), load)(key)
 
-    assert cache.load_or_store("50", load) == given("bottom")
-    assert len(cache) == 51
+    assert await stage.ask("30", load) == given("bottom")
+    assert len(cache) == 31
 
 
-def test_two_callbacks_that_need_one_key_share_it() -> None:
+async def test_two_callbacks_that_need_one_key_share_it(stage: Stage) -> None:
     """Two loads that ask for a third key are no circle: one loads it, the other joins."""
-    cache, shared = small_cache(ManualClock()), Gated[str, str](Success("v"))
-
-    def load(_key: str) -> Outcome[str, str]:
-        return outcome_of(cache.load_or_store("shared", shared))
-
-    callers = [in_thread(waiters(cache, key, load)) for key in ("a", "b")]
-    shared.await_start()
-    await_joiners(1)
+    await stage.open()
+    shared = stage.gated(Success("v"))
+    callers = [stage.asking(key, passing_on(stage, "shared", shared)) for key in ("a", "b")]
+    await shared.started()
+    await stage.joined(1)
     shared.let_go()
-    assert [given("v"), given("v")] == [result_of(caller) for caller in callers]
+    assert [given("v"), given("v")] == [await caller.result() for caller in callers]
     assert shared.calls == 1
 
 
@@ -249,34 +228,29 @@ def test_two_callbacks_that_need_one_key_share_it() -> None:
         ((True, "v"), "it returned (True, 'v') of type tuple"),
     ],
 )
-def test_a_callback_that_returns_something_else(returned: object, said: str) -> None:
+async def test_a_callback_that_returns_something_else(stage: Stage, returned: Any, said: str) -> None:
     """What is no outcome is a ``TypeError`` that says what was expected and what came; nothing is stored."""
-    cache: LastCache[str, object, object] = LastCache(clock=ManualClock())
-
-    def wrong(_key: str) -> Result[object, LoadFailure[object]]:
-        return returned  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # the mistake under test
-
+    cache = await stage.open()
     with pytest.raises(TypeError, match=r"must return Success\(value\) or Failure\(LoadFailure") as told:
-        cache.load_or_store("k", wrong)
+        await stage.ask("k", giving(returned))
     assert said in str(told.value)
     assert len(cache) == 0
 
 
-def test_a_coroutine_function_is_no_callback() -> None:
-    """An asynchronous callback is refused at once, and its coroutine is closed rather than left unawaited."""
-    cache: LastCache[str, str, str] = LastCache(clock=ManualClock())
-
-    async def wrong(_key: str) -> Outcome[str, str]:
-        return Success("v")
-
-    with pytest.raises(TypeError, match="coroutine that nobody awaited"):
-        cache.load_or_store("k", wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the mistake
-
-
-def test_values_that_look_like_nothing() -> None:
+async def test_values_that_look_like_nothing(stage: Stage) -> None:
     """None, falsy values and a ``Result`` are values like any other, and no miss."""
-    values: list[object] = [None, 0, "", [], Success(1), Failure(LoadFailure("e", use_stale=True))]
+    values: list[Any] = [None, 0, "", [], Success(1), Failure(LoadFailure("e", use_stale=True))]
     for value in values:
-        cache: LastCache[str, object, str] = LastCache(clock=ManualClock())
-        assert cache.load_or_store("k", gives(Success(value))) == Success(CachedValue(value))
-        assert cache.load_or_store("k", never) == Success(CachedValue(value))
+        await stage.open()
+        assert await stage.ask("k", giving(Success(value))) == Success(CachedValue(value))
+        assert await stage.ask("k", never) == Success(CachedValue(value))
+
+
+async def test_an_unhashable_key(stage: Stage) -> None:
+    """A key without a hash is a ``TypeError`` before anything changed."""
+    cache, key = await stage.open(), list[str]()
+    calls: list[Callable[[Any, Load], Any]] = [stage.ask, stage.revalidate]
+    for call in calls:
+        with pytest.raises(TypeError, match="unhashable"):
+            await call(key, never)
+    assert len(cache) == 0

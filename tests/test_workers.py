@@ -1,0 +1,244 @@
+"""Worker threads: how they start, end and are held up, and what their futures promise."""
+
+import _thread
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import pytest
+from returns.result import Result, Success
+
+from lastcache import CachedValue, LastCache, LoadDroppedError, Revalidation, failed
+from lastcache.transitions import Answer, Outcome
+from tests.kit import (
+    Gated,
+    ManualClock,
+    error_of,
+    given,
+    gives,
+    in_thread,
+    never,
+    result_of,
+    small_cache,
+    until,
+)
+
+Cache = LastCache[str, str, str]
+STALE = CachedValue[str, str]("old", stale=True)
+
+
+def expired(*keys: str, extend: int = 0, workers: int = 1) -> tuple[Cache, ManualClock]:
+    """A cache in which every key has the expired value ``old``."""
+    clock = ManualClock()
+    cache = small_cache(clock, extend=extend, workers=workers)
+    for key in keys:
+        cache.set(key, "old")
+    clock.advance(101)
+    return cache, clock
+
+
+def behind(answer: Result[Revalidation[str, str], str]) -> Future[Answer[str, str]]:
+    """Take out the refresh of a stale answer."""
+    revalidation = answer.unwrap()
+    assert revalidation.cached.stale
+    assert revalidation.refresh is not None
+    return revalidation.refresh
+
+
+def test_nobody_can_cancel_a_refresh() -> None:
+    """A holder cannot cancel a refresh for the others, queued or running."""
+    cache, _ = expired("a", "b")
+    gated = Gated[str, str](Success("new"))
+    running = behind(cache.async_load_or_store("a", gated))
+    queued = behind(cache.async_load_or_store("b", gated))
+    assert [False, False] == [running.cancel(), queued.cancel()]
+    gated.let_go()
+    gated.let_go()
+    assert [given("new")] * 2 == [result_of(running), result_of(queued)]
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread start, as a system does that has run out of them."""
+
+    def start(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_without_threads_stale_is_given_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can start the stale value is given, ``refresh`` says why, and the next call tries again."""
+    cache, _ = expired("k")
+    with monkeypatch.context() as patched:
+        refuse_threads(patched)
+        refreshes = [behind(cache.async_load_or_store("k", never)) for _ in range(3)]
+        assert [LoadDroppedError] * 3 == [type(error_of(refresh)) for refresh in refreshes]
+        assert "can't start new thread" in str(error_of(refreshes[0]))
+        assert cache.load_or_store("k", gives(failed("down"))) == given("old", stale=True, err="down")
+    assert result_of(behind(cache.async_load_or_store("k", gives(Success("new"))))) == given("new")
+
+
+def test_a_callback_of_refresh_may_use_the_cache() -> None:
+    """Whoever is told by ``refresh`` may call the cache from there: nothing is held while he is told."""
+    cache, _ = expired("k")
+    gated = Gated[str, str](Success("new"))
+    refresh = behind(cache.async_load_or_store("k", gated))
+    told: Future[Answer[str, str]] = Future()
+    refresh.add_done_callback(lambda _done: told.set_result(cache.load_or_store("other", gives(Success("v")))))
+    gated.let_go()
+    assert result_of(told) == given("v")
+
+
+class WatchedClock(ManualClock):
+    """A clock that runs ``on_worker`` when a worker thread reads it: between leaving the queue and the load's start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_worker: Callable[[], object] = lambda: None
+
+    def __call__(self) -> int:
+        if threading.current_thread().name == "lastcache-refresh":
+            self.on_worker()
+        return super().__call__()
+
+
+def watched(*keys: str) -> tuple[Cache, WatchedClock]:
+    """A cache in which every key has the expired value ``old``, with a watched clock."""
+    clock = WatchedClock()
+    cache = small_cache(clock)
+    for key in keys:
+        cache.set(key, "old")
+    clock.advance(101)
+    return cache, clock
+
+
+def once(act: Callable[[], object]) -> Callable[[], None]:
+    """Make ``act`` happen the first time only."""
+    left = [act]
+
+    def act_once() -> None:
+        if left:
+            left.pop()()
+
+    return act_once
+
+
+def test_a_load_taken_over_as_it_starts_runs_once() -> None:
+    """A load that is taken over just after it left the queue runs once: the worker leaves it to the one who waits."""
+    cache, clock = watched("k")
+    replaced, own = Gated[str, str](Success("queued")).opened(), Gated[str, str](Success("own"))
+    callers: list[Future[Answer[str, str]]] = []
+
+    def take_over() -> None:
+        callers.append(in_thread(lambda: cache.load_or_store("k", own)))
+        own.await_start()
+
+    clock.on_worker = once(take_over)
+    refresh = behind(cache.async_load_or_store("k", replaced))
+    until(lambda: len(callers) == 1)
+    own.let_go()
+    assert [given("own")] * 2 == [result_of(refresh), result_of(callers[0])]
+    assert replaced.calls == 0
+
+
+def test_a_load_whose_cache_is_closed_as_it_starts() -> None:
+    """A load whose cache is closed just after it left the queue does not run."""
+    cache, clock = watched("k")
+    clock.on_worker = once(cache.close)
+    refresh = behind(cache.async_load_or_store("k", never))
+    assert type(error_of(refresh)) is LoadDroppedError
+
+
+def test_a_clock_that_fails_a_worker() -> None:
+    """If the clock raises in the worker, ``refresh`` says so, and the next stale reader starts another load."""
+    cache, clock = watched("k")
+
+    def fail() -> None:
+        raise OSError("no clock")
+
+    clock.on_worker = once(fail)
+    assert type(error_of(behind(cache.async_load_or_store("k", never)))) is OSError
+    until(lambda: not [t for t in threading.enumerate() if t.name == "lastcache-refresh"])
+    assert result_of(behind(cache.async_load_or_store("k", gives(Success("new"))))) == given("new")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_refresh_callback_that_ends_its_thread_leaves_the_others_told() -> None:
+    """What the callback of one future raises keeps no other future from being resolved."""
+    cache, _ = expired("stuck", "a", "b")
+    stuck = Gated[str, str](Success("late"))
+    hung = behind(cache.async_load_or_store("stuck", stuck))
+    stuck.await_start()
+    refreshes = [behind(cache.async_load_or_store(key, never)) for key in "ab"]
+    for refresh in refreshes:
+        refresh.add_done_callback(lambda _done: sys.exit(1))
+    cache.close()
+    assert [LoadDroppedError] * 2 == [type(error_of(refresh)) for refresh in refreshes]
+    stuck.let_go()
+    assert result_of(hung) == given("late")
+
+
+def test_a_key_that_lost_its_hash_keeps_no_other_waiting() -> None:
+    """``close`` tells every ``refresh``, also where one key cannot be looked up any more."""
+
+    class Fickle:
+        """A key whose hash may fail."""
+
+        lost = False
+
+        def __hash__(self) -> int:
+            if self.lost:
+                raise LookupError("no hash")
+            return 1
+
+    clock, fickle = ManualClock(), Fickle()
+    cache: LastCache[object, str, str] = LastCache(clock=clock)
+    for key in ("stuck", fickle, "k"):
+        cache.set(key, "old")
+        cache.expire(key)
+    gate = threading.Event()
+
+    def stuck(_key: object) -> Outcome[str, str]:
+        gate.wait(20)
+        return Success("late")
+
+    cache.async_load_or_store("stuck", stuck)
+    refreshes = [cache.async_load_or_store(key, never).unwrap().refresh for key in (fickle, "k")]
+    fickle.lost = True
+    cache.close()
+    assert [LoadDroppedError] * 2 == [type(error_of(refresh)) for refresh in refreshes]
+    gate.set()
+
+
+def test_an_interrupted_start_of_a_worker_keeps_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt of a caller whose worker starts all the same does not let two callbacks run where one may."""
+    cache, _ = expired("a", "b")
+    gated = Gated[str, str](Success("new"))
+    start = _thread.start_new_thread
+
+    def interrupted(function: Callable[[], object], args: tuple[()]) -> int:
+        start(function, args)
+        gated.await_start()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cache.async_load_or_store("a", gated)
+    second = behind(cache.async_load_or_store("b", gated))
+    assert not gated.started.acquire(timeout=0.05)
+    gated.let_go()
+    gated.let_go()
+    assert result_of(second) == given("new")
+
+
+def test_a_coroutine_function_is_no_callback() -> None:
+    """An asynchronous callback is refused at once, and its coroutine is closed rather than left unawaited."""
+    cache: LastCache[str, str, str] = LastCache(clock=ManualClock())
+
+    async def wrong(_key: str) -> Outcome[str, str]:
+        return Success("v")
+
+    with pytest.raises(TypeError, match="coroutine that nobody awaited"):
+        cache.load_or_store("k", wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the mistake
