@@ -21,7 +21,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def threads_beside(before: set[threading.Thread]) -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread not in before]
+    """The threads that came since, but for those that trio keeps for ten seconds in case of need."""
+    return [t for t in threading.enumerate() if t not in before and not t.name.startswith("Trio thread")]
 
 
 def flights_left() -> list[object]:

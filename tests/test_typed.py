@@ -1,10 +1,13 @@
 """The files that the type checkers read are true when they are run, too."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 from returns.result import Success
 
 from lastcache import LastCache
-from tests.typed import answers, flows, pipelines
+from lastcache.tasks import AsyncLastCache
+from tests.typed import answers, flows, pipelines, tasks
 
 
 @pytest.fixture
@@ -31,6 +34,17 @@ def test_typed_use(use: object, users: answers.Users) -> None:
     assert callable(use)
     use(users)
     assert len(users) <= 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "use", [tasks.load, tasks.revalidate, tasks.narrower_callbacks, tasks.future_results, tasks.with_context]
+)
+async def test_typed_use_in_tasks(use: Callable[[tasks.AsyncUsers], Awaitable[None]]) -> None:
+    """What is typed runs in tasks, too."""
+    cache: tasks.AsyncUsers = AsyncLastCache()
+    await use(cache)
+    assert len(cache) <= 1
 
 
 def test_matched(users: answers.Users) -> None:

@@ -6,6 +6,7 @@ from returns.result import Failure, Result, Success
 
 from lastcache import CachedValue, Config, LastCache, LoadFailure, failed
 from tests.typed.answers import Error, User, Users, either
+from tests.typed.tasks import AsyncUsers, only_down
 
 
 def wrong_value(_user_id: int) -> Result[int, LoadFailure[Error]]:
@@ -43,6 +44,21 @@ def more_mistakes() -> None:
     LoadFailure("e")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     failed("e", False)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # noqa: FBT003
     CachedValue(1).stale = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def wrong_async_error(_user_id: int) -> Result[User, LoadFailure[str]]:
+    """An asynchronous callback that fails with what the cache does not know."""
+    return failed("down")
+
+
+async def mistakes_in_tasks(cache: AsyncUsers, threads: Users) -> None:
+    """The cache for tasks refuses the same, and each shell refuses the callbacks of the other."""
+    await cache.load_or_store("1", only_down)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await cache.load_or_store(1, either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await cache.load_or_store(1, wrong_async_error)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await cache.async_load_or_store(1, wrong_async_error)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    threads.load_or_store(1, only_down)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.set(1, "Ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def caches_are_invariant(cache: LastCache[int, bool, str]) -> None:

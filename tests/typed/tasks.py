@@ -1,0 +1,92 @@
+"""The types of answers of the cache for tasks; each function is checked, and run by ``tests.test_typed``."""
+
+from collections.abc import Awaitable
+from functools import partial
+from typing import assert_type
+
+from returns.future import FutureResult, future_safe
+from returns.io import IOResult
+from returns.pipeline import is_successful
+from returns.result import Result, Success
+
+from lastcache import CachedValue, Config, LoadFailure, failed
+from lastcache.tasks import AsyncLastCache, AsyncRevalidation
+from tests.typed.answers import Down, Error, NotFound, User
+
+AsyncUsers = AsyncLastCache[int, User, Error]
+
+
+async def only_down(_user_id: int) -> Result[User, LoadFailure[Down]]:
+    """A callback that knows but one of the errors."""
+    return failed(Down("timeout"))
+
+
+async def either(user_id: int) -> Result[User, LoadFailure[Error]]:
+    """A callback that says for each failure whether stale data may cover it."""
+    if user_id < 0:
+        return failed(NotFound(user_id), use_stale=False)
+    return Success(User("Ada"))
+
+
+async def load(cache: AsyncUsers) -> None:
+    """Answers keep the three types of the cache."""
+    answer = await cache.load_or_store(1, either)
+    assert_type(answer, Result[CachedValue[User, Error], Error])
+    if is_successful(answer):
+        assert_type(answer.unwrap(), CachedValue[User, Error])
+        assert_type(answer.unwrap().err, NotFound | Down | None)
+    else:
+        assert_type(answer.failure(), NotFound | Down)
+
+
+async def revalidate(cache: AsyncUsers) -> None:
+    """A revalidation keeps them, too, and so does what is awaited."""
+    async with cache as entered:
+        assert_type(entered, AsyncLastCache[int, User, Error])
+        answer = await cache.async_load_or_store(1, either)
+        assert_type(answer, Result[AsyncRevalidation[User, Error], Error])
+        cached, refresh = answer.unwrap()
+        assert_type(cached, CachedValue[User, Error])
+        assert_type(refresh, Awaitable[Result[CachedValue[User, Error], Error]] | None)
+        if refresh is not None:
+            assert_type(await refresh, Result[CachedValue[User, Error], Error])
+
+
+async def narrower_callbacks(cache: AsyncUsers) -> None:
+    """A callback that can fail in fewer ways serves a cache of more."""
+    assert_type(await cache.load_or_store(1, only_down), Result[CachedValue[User, Error], Error])
+
+
+async def future_results(cache: AsyncUsers) -> None:
+    """A function that returns a ``FutureResult`` is a callback, and an answer becomes one."""
+
+    @future_safe((OSError,))
+    async def fetch(user_id: int) -> User:
+        return User(str(user_id))
+
+    def callback(user_id: int) -> FutureResult[User, LoadFailure[Down]]:
+        return fetch(user_id).alt(lambda err: LoadFailure(Down(str(err)), use_stale=True))
+
+    assert_type(await cache.load_or_store(1, callback), Result[CachedValue[User, Error], Error])
+    answer = FutureResult(cache.load_or_store(1, callback))
+    _ = assert_type(answer, FutureResult[CachedValue[User, Error], NotFound | Down])
+    name = answer.map(lambda cached: cached.value.name)
+    _ = assert_type(name, FutureResult[str, NotFound | Down])
+    assert_type(await name, IOResult[str, NotFound | Down])
+
+
+async def with_context(cache: AsyncUsers) -> None:
+    """The context has the type that its callback asks for."""
+
+    async def from_database(database: dict[int, User], user_id: int) -> Result[User, LoadFailure[Error]]:
+        return Success(database[user_id])
+
+    answer = await cache.load_or_store_with_ctx({7: User("Bob")}, 7, from_database)
+    assert_type(answer, Result[CachedValue[User, Error], Error])
+    assert_type(
+        await cache.load_or_store(7, partial(from_database, {7: User("Bob")})), Result[CachedValue[User, Error], Error]
+    )
+    async with cache:
+        behind = await cache.async_load_or_store_with_ctx({7: User("Bob")}, 7, from_database)
+        assert_type(behind, Result[AsyncRevalidation[User, Error], Error])
+    assert_type(AsyncLastCache[int, User, Error](Config()), AsyncLastCache[int, User, Error])
