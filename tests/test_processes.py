@@ -337,3 +337,126 @@ def test_an_interpreter_that_refuses_threads() -> None:
         assert failed_with is None, failed_with
         interpreters.destroy(made)
     """)
+
+
+TASKS: Final = """
+import asyncio, anyio
+from lastcache.tasks import AsyncLastCache
+
+tasks = AsyncLastCache(Config(global_ttl=timedelta(microseconds=100)), clock=lambda: now[0])
+
+async def again(key):
+    await anyio.sleep(0)
+    return Success("again")
+
+async def hang(key):
+    await anyio.sleep_forever()
+"""
+
+
+@forks
+def test_a_fork_during_loads_of_tasks() -> None:
+    """The child of a fork loads in a loop of its own what its parent's loop is loading; the entries are kept."""
+    run(
+        TASKS
+        + textwrap.dedent("""
+        tasks.set("behind", "old")
+        now[0] += 10**6
+        tasks.set("kept", "v")
+
+        def child():
+            assert asyncio.run(tasks.load_or_store("k", again)).unwrap() == CachedValue("again")
+            assert asyncio.run(tasks.load_or_store("kept", hang)).unwrap() == CachedValue("v")
+            assert asyncio.run(tasks.load_or_store("behind", again)).unwrap() == CachedValue("again")
+
+        async def fork(key):
+            in_child(child)
+            return Success("v")
+
+        async def main():
+            async with tasks:
+                refresh = (await tasks.async_load_or_store("behind", hang)).unwrap().refresh
+                await asyncio.sleep(0)
+                assert (await tasks.load_or_store("k", fork)).unwrap() == CachedValue("v")
+            try:
+                await refresh
+            except LoadDroppedError:
+                print("dropped")
+
+        asyncio.run(main())
+        assert tasks.peek("k").unwrap() == CachedValue("v")
+        """)
+    )
+
+
+@forks
+def test_a_fork_while_a_task_is_inside_the_lock() -> None:
+    """The child of a fork is not blocked by another thread of its parent that was inside the lock of the cache."""
+    run(
+        TASKS
+        + textwrap.dedent("""
+        inside, leave = threading.Event(), threading.Event()
+
+        class Key:
+            def __hash__(self): return 1
+            def __eq__(self, other):
+                inside.set()
+                leave.wait(10)
+                return self is other
+
+        tasks.set(Key(), "v")
+        writer = threading.Thread(target=lambda: tasks.set(Key(), "w"), daemon=True)
+        writer.start()
+        inside.wait(10)
+        in_child(lambda: asyncio.run(tasks.load_or_store("k", again)).unwrap())
+        leave.set()
+        writer.join()
+        """)
+    )
+
+
+def test_an_interrupt_of_the_main_task() -> None:
+    """Ctrl-C ends a program whose block is open, in asyncio and in trio, while loads run in front and behind."""
+    for backend in ("asyncio", "trio"):
+        said = run(
+            TASKS
+            + textwrap.dedent(f"""
+            tasks.set("behind", "old")
+            now[0] += 10**6
+
+            async def strike(key):
+                signal.raise_signal(signal.SIGINT)
+                await anyio.sleep_forever()
+
+            async def main():
+                async with tasks:
+                    refresh = (await tasks.async_load_or_store("behind", hang)).unwrap().refresh
+                    try:
+                        await tasks.load_or_store("k", strike)
+                    finally:
+                        print("left")
+
+            try:
+                anyio.run(main, backend="{backend}")
+            except KeyboardInterrupt:
+                print("interrupted")
+            except BaseExceptionGroup as group:
+                assert group.subgroup(KeyboardInterrupt) is not None
+                print("interrupted")
+            assert asyncio.run(tasks.load_or_store("k", again)).unwrap() == CachedValue("again")
+            """)
+        )
+        assert said == "left\ninterrupted\n"
+
+
+def test_without_anyio() -> None:
+    """Without anyio the package works, and ``lastcache.tasks`` says which extra to install."""
+    said = run("""
+    sys.modules["anyio"] = None
+    assert cache.load_or_store("k", lambda _: Success("v")).unwrap() == CachedValue("v")
+    try:
+        import lastcache.tasks
+    except ImportError as refusal:
+        print(refusal)
+    """)
+    assert said == "lastcache.tasks needs anyio: pip install 'lastcache[anyio]'\n"

@@ -36,6 +36,8 @@ BACKENDS: Final[dict[str, object]] = {
     **({"uvloop": ("asyncio", {"use_uvloop": True})} if "uvloop" in SHELLS else {}),
 }
 
+NO_EAGER_TASKS: Final = pytest.mark.skip(reason="asyncio.eager_task_factory needs Python 3.12")
+
 pytestmark = pytest.mark.anyio
 
 
@@ -724,6 +726,23 @@ async def test_ten_thousand_tasks_make_one_call() -> None:
         await gated.started()
         gated.let_go()
     assert (len(answers), set(answers), gated.calls) == (10_000, {given("v")}, 1)
+
+
+@pytest.mark.parametrize(
+    "loop", [loop for loop in LOOPS if "eager" in loop] or [pytest.param("", marks=NO_EAGER_TASKS)]
+)
+def test_an_eager_task_that_ends_at_once_leaves_no_flight(loop: str) -> None:
+    """Loads that end before their task was first suspended, in front and behind, leave nothing in flight."""
+
+    async def main() -> None:
+        cache = expired("k", *(f"k{number}" for number in range(5000)))
+        async with cache:
+            assert await asyncio.create_task(cache.load_or_store("missing", giving(Success("v")))) == given("v")
+            refreshes = [await behind(cache, f"k{number}", giving(Success("v"))) for number in range(5000)]
+            assert {await refresh for refresh in refreshes} == {given("v")}
+        await check_at_rest(cache, "k")
+
+    run_in_loop(loop, main)
 
 
 # --- memory
