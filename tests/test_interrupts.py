@@ -14,16 +14,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeAlias
 
+import anyio
+import anyio.lowlevel
 import pytest
 from returns.result import Success
 
 import lastcache
 from lastcache import LastCache, ReentrantLoadError, Revalidation, failed
 from lastcache._loads import Loads
+from lastcache.tasks import AsyncLastCache
 from lastcache.transitions import Answer, Outcome
 from tests.kit import PATIENCE, Gated, ManualClock, gives, in_thread, never, small_cache
+from tests.shells import TaskCall
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    # A strike between the call of an asynchronous callback and its await.
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+]
 
 Cache: TypeAlias = LastCache[str, str, str]
 Home: Final = str(Path(lastcache.__file__).parent)
@@ -331,3 +339,38 @@ def test_the_campaign_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scene.refresh is not None
     with pytest.raises(TimeoutError):
         scene.refresh.result(0.1)
+
+
+def test_tasks_survive_an_interrupt_at_every_line() -> None:
+    """In an event loop that is struck at any line of lastcache one task hears of it; the others and the key go on."""
+
+    async def trial(strike: Striking) -> tuple[list[str], str]:
+        cache: AsyncLastCache[str, str, str] = AsyncLastCache(clock=ManualClock())
+        calls = [TaskCall[Answer[str, str]]() for _ in range(3)]
+
+        async def load(_key: str) -> Outcome[str, str]:
+            await anyio.lowlevel.checkpoint()
+            return Success("v")
+
+        async with anyio.create_task_group() as group:
+            sys.settrace(strike)
+            for call in calls:
+                _ = group.start_soon(call.run, partial(cache.load_or_store, "k", load))
+            await anyio.wait_all_tasks_blocked()
+            sys.settrace(None)
+        ends = [type(call.outcome.exception(0)).__name__ for call in calls]
+        with anyio.fail_after(SECOND):
+            return ends, (await cache.load_or_store("k", load)).unwrap().value
+
+    strikes = []
+    for at in range(1, 5000):
+        strike = Striking(at)
+        ends, value = anyio.run(trial, strike, backend="trio")
+        assert (sorted(ends), value) in (
+            (["NoneType", "NoneType", "Strike"], "v"),
+            (["NoneType"] * 3, "v"),
+        ), strike.struck
+        strikes.append(strike.struck)
+        if not strike.struck:
+            break
+    assert len(set(strikes)) > 60
