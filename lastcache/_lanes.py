@@ -1,17 +1,19 @@
 """The part of a cache in one event loop, what its tasks wait for, and how they are woken."""
 
+import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from threading import get_ident
-from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, cast, final
+from typing import Any, Generic, Protocol, TypeVar, cast, final
 from weakref import ref
 
 from anyio import Event
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
-from lastcache._flight import Answered, Flight, Landing, Raised, Refresh
+from lastcache._background import Worker
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh
 from lastcache._state import State
 from lastcache.transitions import Answer
 
@@ -19,18 +21,21 @@ K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
-Args = TypeVarTuple("Args")
 
 
 @final
-class Block:
-    """One ``async with`` of a cache: the task that entered it, and the group of its background loads."""
+class Block(Generic[K, V, E, C]):
+    """One ``async with`` of a cache: the task that entered it, and the group of its background loads.
 
-    __slots__ = ("group", "task")
+    ``starting`` has the loads whose task has not run yet: one that is cancelled before its first step never does.
+    """
+
+    __slots__ = ("group", "starting", "task")
 
     def __init__(self, group: TaskGroup, task: int) -> None:
         self.group = group
         self.task = task
+        self.starting: dict[Worker, Queued[K, V, E, C]] = {}
 
 
 @final
@@ -45,7 +50,7 @@ class Lane(Generic[K, V, E, C]):
     def __init__(self, loop: object, state: State[K, V, E, C]) -> None:
         self.loop = ref(loop)
         self.state = state
-        self.blocks: list[Block] = []
+        self.blocks: list[Block[K, V, E, C]] = []
         self.staffing = False
 
     def is_here(self) -> bool:
@@ -54,11 +59,17 @@ class Lane(Generic[K, V, E, C]):
             return running_loop() is self.loop()
         return False
 
-    def spawn(self, work: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
-        """Run ``work`` in the block that was entered last."""
-        if not self.blocks:
-            raise LookupError("the block of its cache was left")
-        _handle = self.blocks[-1].group.start_soon(work, *args)
+    def has_ended(self) -> bool:
+        """Whether its event loop is gone; one that was closed may be kept alive by the tasks that it left."""
+        loop = self.loop()
+        return loop is None or (isinstance(loop, AbstractEventLoop) and loop.is_closed())
+
+    def block(self) -> Block[K, V, E, C]:
+        """Give the block for background loads: of those that are not being left, the one that was entered first."""
+        for block in self.blocks:
+            if not block.group.cancel_scope.cancel_called:
+                return block
+        raise LookupError("the block of its cache was left")
 
     async def join(self, flight: Flight[K, V, E, C]) -> None:
         """Return once ``flight``, which another task of this loop leads, has landed or was abandoned."""
@@ -91,6 +102,14 @@ def soon(loop: object, act: Callable[[], object]) -> None:
             loop.call_soon_threadsafe(act)
         elif loop is not None:
             cast("_TrioToken", loop).run_sync_soon(act)
+
+
+def shield_from_interrupts(work: Callable[..., object]) -> None:
+    """Have trio give Ctrl-C to its main task, and not to a task that runs ``work``: there it would end in a refresh."""
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        # Of a method, trio needs the function.
+        trio.lowlevel.enable_ki_protection(getattr(work, "__func__", work))
 
 
 @final

@@ -104,12 +104,14 @@ class State(Generic[K, V, E, C]):
 
     def _share(self, key: K, callback: C, found: Attached[K, V, E, C] | None) -> Queued[K, V, E, C]:
         """Give the background load of ``key``; there is one from now on."""
-        behind = _behind(found)
-        if behind is None:
-            behind = Queued[K, V, E, C](key, callback, copy_context())
-            self._unfinished.add(behind)
+        behind = _behind(found) or self._left(key, callback)
         self._put_behind(key, behind, found)
         return behind
+
+    def _left(self, key: K, callback: C) -> Queued[K, V, E, C]:
+        queued: Queued[K, V, E, C] = Queued(key, callback, copy_context())
+        self._unfinished.add(queued)
+        return queued
 
     def _put_behind(self, key: K, behind: Queued[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
         """Let the flight that runs stand in for ``behind``, or else queue it."""

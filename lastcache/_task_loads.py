@@ -8,11 +8,10 @@ behind is put in order by ``_tidy``, without waiting: also when a coroutine is c
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from math import inf
 from threading import get_ident
 from typing import TypeAlias, TypeVar, cast, final
 
-from anyio import create_task_group, current_effective_deadline, get_cancelled_exc_class, get_current_task
+from anyio import create_task_group, get_cancelled_exc_class, get_current_task
 from returns.io import IOResult
 from returns.pipeline import is_successful
 from returns.result import Failure, Result, Success
@@ -22,7 +21,7 @@ from lastcache._background import Worker, resolve_all
 from lastcache._circles import ASKER, current_asker, waiting
 from lastcache._flight import Flight, Landing, Queued, Raised, Refresh, Returned, Stale, dropped
 from lastcache._guard import Guard, inside
-from lastcache._lanes import AsyncRefresh, Block, Lane, running_loop
+from lastcache._lanes import AsyncRefresh, Block, Lane, running_loop, shield_from_interrupts
 from lastcache._outcomes import check_awaitable, check_outcome
 from lastcache._shell import Shell
 from lastcache._state import CLOSED, State
@@ -38,6 +37,7 @@ C = TypeVar("C")
 Callback: TypeAlias = Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
 TaskFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
 TaskQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
+TaskBlock: TypeAlias = Block[K, V, E, Callback[K, V, E]]
 TaskLane: TypeAlias = Lane[K, V, E, Callback[K, V, E]]
 
 
@@ -80,15 +80,21 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         """Give the part of this cache in the running event loop."""
         loop = running_loop()
         lane = self._lanes.get(id(loop))
-        return lane if lane is not None and lane.loop() is loop else self._guard.run(self._open_lane, loop)
+        if lane is None or lane.loop() is not loop:
+            lane, ended = self._guard.run(self._open_lane, loop)
+            _drop(ended, "its event loop has ended")
+        return lane
 
-    def _open_lane(self, loop: object) -> TaskLane[K, V, E]:
-        for number, lane in tuple(self._lanes.items()):
-            if lane.loop() is None:
-                lane.state.table.leave()
-                del self._lanes[number]
+    def _open_lane(self, loop: object) -> tuple[TaskLane[K, V, E], list[TaskQueued[K, V, E]]]:
+        """Make a place for ``loop``, and clear away those of loops that have ended; give what they left undone."""
+        self.check_open()
+        shield_from_interrupts(self._work)
+        ended = [(number, lane) for number, lane in self._lanes.items() if lane.has_ended()]
+        for number, lane in ended:
+            lane.state.table.leave()
+            del self._lanes[number]
         self._lanes[id(loop)] = opened = Lane(loop, State(self._config, beside=self.state))
-        return opened
+        return opened, [queued for _, lane in ended for queued in lane.state.renew()]
 
     def check_entered(self) -> None:
         """Raise ``RuntimeError`` unless the running event loop is inside a block of this cache."""
@@ -114,8 +120,13 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
             raise RuntimeError("a block of a cache must be left in the task that entered it")
         lane.blocks.remove(block)
         self._staff(lane)
+        # What strikes the host meanwhile waits for its next step: it must not take the place of what the block raised.
+        block.group.cancel_scope.shield = True
         block.group.cancel_scope.cancel()
         await block.group.__aexit__(None, None, None)
+        for worker, queued in block.starting.items():
+            self._call_off(lane, worker, queued, "it was cancelled")
+        self._staff(lane)
 
     async def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""
@@ -200,17 +211,37 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         if queued is None:
             return False
         try:
-            queued.context.run(lane.spawn, self._work, lane, worker, queued)
+            queued.context.run(self._spawn, lane, lane.block(), worker, queued)
         except BaseException as refusal:
-            self._guard.run(lane.state.background.leave, worker)
-            self._guard.run(lane.state.table.detach, queued.key, queued)
-            _drop([queued], str(refusal))
+            self._call_off(lane, worker, queued, str(refusal))
             if not isinstance(refusal, Exception):
                 raise
         return True
 
-    async def _work(self, lane: TaskLane[K, V, E], worker: Worker, queued: TaskQueued[K, V, E]) -> None:
-        """Run one background load, and tell who waits for it how it ended, whatever was raised."""
+    def _spawn(
+        self, lane: TaskLane[K, V, E], block: TaskBlock[K, V, E], worker: Worker, queued: TaskQueued[K, V, E]
+    ) -> None:
+        block.starting[worker] = queued
+        try:
+            _handle = block.group.start_soon(self._work, lane, block, worker, queued)
+        except BaseException:
+            block.starting.pop(worker, None)
+            raise
+
+    def _call_off(self, lane: TaskLane[K, V, E], worker: Worker, queued: TaskQueued[K, V, E], why: str) -> None:
+        """Drop a load that was about to start."""
+        self._guard.run(lane.state.background.leave, worker)
+        self._guard.run(lane.state.table.detach, queued.key, queued)
+        _drop([queued], why)
+
+    async def _work(
+        self, lane: TaskLane[K, V, E], block: TaskBlock[K, V, E], worker: Worker, queued: TaskQueued[K, V, E]
+    ) -> None:
+        """Run one background load, and tell who waits for it how it ended, whatever was raised.
+
+        Nothing that strikes it is raised again: it ends here, and its group must go on.
+        """
+        block.starting.pop(worker, None)
         flight: TaskFlight[K, V, E] = Flight(None)
         flight.calling = True
         landing: Landing[V, E] | None = None
@@ -220,14 +251,14 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
                 landing = await self._lead_behind(lane, queued, flight)
         except BaseException as struck:
             landing = _told(lane, struck)
-            if lane.is_here() and _is_called_off(struck):
-                raise
         finally:
             flight.behind = None
             self._tidy(lane, queued.key, flight)
             if landing is not None:
                 resolve_all(queued.refreshes, landing)
                 self._guard.write(lane.state.table.detach, queued.key, queued)
+            if isinstance(landing, Raised):
+                landing.forget_frames()
             self._guard.write(lane.state.background.leave, worker)
             self._staff(lane)
             # This frame still runs, and a traceback may lead to it: it must not lead back to the exception.
@@ -280,20 +311,15 @@ def _told(lane: Lane[K, V, E, C], struck: BaseException) -> Raised:
     """Decide what those hear who wait for a background load that was struck: never that they were cancelled."""
     if not lane.is_here():
         return dropped("its event loop has ended")
-    if _is_cancellation(struck):
-        return dropped("it was cancelled")
-    return Raised(struck, struck.__traceback__, get_ident())
+    rest = _without_cancellation(struck)
+    return dropped("it was cancelled") if rest is None else Raised(rest, rest.__traceback__, get_ident())
 
 
-def _is_called_off(struck: BaseException) -> bool:
-    """Whether the block of the cache is being left, and ``struck`` comes of that; a callback may raise the like."""
-    return _is_cancellation(struck) and current_effective_deadline() == -inf
-
-
-def _is_cancellation(struck: BaseException) -> bool:
+def _without_cancellation(struck: BaseException) -> BaseException | None:
+    cancelled = get_cancelled_exc_class()
     if isinstance(struck, BaseExceptionGroup):
-        return any(map(_is_cancellation, cast("BaseExceptionGroup[BaseException]", struck).exceptions))
-    return isinstance(struck, get_cancelled_exc_class())
+        return cast("BaseExceptionGroup[BaseException]", struck).split(cancelled)[1]
+    return None if isinstance(struck, cancelled) else struck
 
 
 def _drop(queued: Iterable[Queued[K, V, E, C]], why: str) -> None:

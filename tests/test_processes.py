@@ -449,6 +449,34 @@ def test_an_interrupt_of_the_main_task() -> None:
         assert said == "left\ninterrupted\n"
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_interrupt_during_a_background_callback(backend: str) -> None:
+    """Ctrl-C that comes while a background callback computes ends the program, and not only that load."""
+    said = run(
+        TASKS
+        + textwrap.dedent(f"""
+        tasks.set("behind", "old")
+        now[0] += 10**6
+
+        async def compute(key):
+            signal.raise_signal(signal.SIGINT)
+            return Success("v")
+
+        async def main():
+            async with tasks:
+                await tasks.async_load_or_store("behind", compute)
+                await anyio.sleep(5)
+                print("not interrupted")
+
+        try:
+            anyio.run(main, backend="{backend}")
+        except KeyboardInterrupt:
+            print("interrupted")
+        """)
+    )
+    assert said == "interrupted\n"
+
+
 def test_without_anyio() -> None:
     """Without anyio the package works, and ``lastcache.tasks`` says which extra to install."""
     said = run("""

@@ -22,6 +22,7 @@ from returns.maybe import Some
 from returns.result import Failure, Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LoadDroppedError, LoadFailure, failed
+from lastcache._lanes import running_loop
 from lastcache.tasks import AsyncLastCache, AsyncRevalidation
 from lastcache.transitions import Answer, Outcome
 from tests.kit import PATIENCE, ManualClock, given, in_thread, result_of, ticks
@@ -142,6 +143,44 @@ async def test_what_is_raised_in_the_block_comes_out_as_it_is() -> None:
     assert told.value is raised
 
 
+async def test_what_is_raised_in_the_block_survives_a_cancelled_scope() -> None:
+    """An exception of the block comes out also where a scope around it was cancelled while loads run."""
+    cache = expired("k")
+
+    async def fail() -> None:
+        with anyio.CancelScope() as scope:
+            async with cache:
+                _refresh = await behind(cache, "k", hang)
+                scope.cancel()
+                raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await fail()
+
+
+async def test_what_a_background_load_raises_stays_out_of_the_block() -> None:
+    """Errors of a callback that is cleaned up as the block is left end in its ``refresh``, and not in the block."""
+    refreshes: list[Awaitable[Answer[str, str]]] = []
+
+    async def fail_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("cleaning up")
+
+    async def load(_key: str) -> Outcome[str, str]:
+        async with anyio.create_task_group() as group:
+            _ = group.start_soon(fail_when_cancelled)
+        raise AssertionError
+
+    async with expired("k") as cache:
+        refreshes.append(await behind(cache, "k", load))
+        await anyio.wait_all_tasks_blocked()
+    with pytest.raises(ExceptionGroup) as told:
+        await refreshes[0]
+    assert told.value.subgroup(ValueError) is not None
+
+
 async def test_the_block_may_be_entered_again() -> None:
     """A cache that was left can be entered again; what was stored is there, and loads run in the background again."""
     cache = expired("k")
@@ -218,6 +257,9 @@ async def test_close_in_another_thread() -> None:
 
 class NoMoreTasks:
     """A task group that refuses."""
+
+    def __init__(self) -> None:
+        self.cancel_scope = anyio.CancelScope()
 
     def start_soon(self, *_work: object) -> None:
         raise RuntimeError("can't start new task")
@@ -545,6 +587,71 @@ def test_a_loop_that_dies_during_a_load() -> None:
     assert [flights for flights in cache._loads.state.table.places if flights] == []  # noqa: SLF001
 
 
+def test_a_loop_that_dies_inside_a_block() -> None:
+    """The loads that a dead loop left in its block, running and queued, are told of as soon as another loop comes."""
+    cache, left = expired("running", "queued"), list[Awaitable[Answer[str, str]]]()
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> None:
+        await cache.__aenter__()
+        left.extend([await behind(cache, key, hang) for key in ("running", "queued")])
+        await steps(3)
+
+    async def hear() -> None:
+        assert await cache.load_or_store("other", stepping("v")) == given("v")
+        for refresh in left:
+            with pytest.raises(LoadDroppedError, match="its event loop has ended"):
+                await refresh
+
+    loop.run_until_complete(begin())
+    for task in asyncio.all_tasks(loop):
+        # What the loop itself would say of its pending tasks.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
+    loop.close()
+    asyncio.run(hear())
+    assert len(cache._loads.lanes()) == 1  # noqa: SLF001
+    assert [flights for flights in cache._loads.state.table.places if flights] == []  # noqa: SLF001
+
+
+@pytest.mark.filterwarnings("ignore:.*was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("loop", [loop for loop in LOOPS if loop != "trio"])
+def test_a_background_task_that_is_cancelled_before_its_first_step(loop: str) -> None:
+    """Whoever cancels every task of the loop ends the block; ``refresh`` is told, and no flight stays."""
+
+    async def main() -> None:
+        cache, refreshes = expired("k"), list[Awaitable[Answer[str, str]]]()
+        before = asyncio.all_tasks()
+
+        async def host() -> None:
+            async with cache:
+                refreshes.append(await behind(cache, "k", hang))
+                for task in asyncio.all_tasks() - before - {asyncio.current_task()}:
+                    task.cancel()
+                await anyio.sleep_forever()
+
+        hosted = asyncio.ensure_future(host())
+        await asyncio.wait([hosted])
+        assert hosted.cancelled()
+        with pytest.raises(LoadDroppedError):
+            await refreshes[0]
+        await check_at_rest(cache, "k")
+
+    run_in_loop(loop, main)
+
+
+def test_close_just_as_a_loop_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that another thread's ``close`` overtakes is refused, and stores nothing."""
+    cache = small_cache(ManualClock())
+
+    def overtaken() -> object:
+        result_of(in_thread(cache.close))
+        return running_loop()
+
+    monkeypatch.setattr("lastcache._task_loads.running_loop", overtaken)
+    with pytest.raises(CacheClosedError):
+        asyncio.run(cache.load_or_store("k", giving(Success("v"))))
+
+
 def in_two_loops(first: Callable[[], Coroutine[Any, Any, Any]], second: Callable[[], Coroutine[Any, Any, Any]]) -> None:
     """Run each in an event loop and a thread of its own; a hang is a failure."""
     for call in [in_thread(partial(anyio.run, act, backend=b)) for act, b in ((first, "asyncio"), (second, "trio"))]:
@@ -771,8 +878,13 @@ async def test_what_a_callback_raised_is_freed() -> None:
             refresh = await behind(cache, "k", load)
             with pytest.raises(LoudError):
                 await refresh
-        del refresh
-        assert [seen() for seen in gone] == [None, None]
+            del refresh
+            assert await cache.load_or_store("other", giving(Success("v"))) == given("v")
+            cache.expire("other")
+            _unheard = await behind(cache, "other", load)
+            await anyio.wait_all_tasks_blocked()
+            del _unheard
+        assert [seen() for seen in gone] == [None, None, None]
         watched = weakref.ref(cache)
         del cache
         assert watched() is None
