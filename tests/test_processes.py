@@ -343,6 +343,8 @@ TASKS: Final = """
 import asyncio, anyio
 from lastcache.tasks import AsyncLastCache
 
+# A process that was started in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 tasks = AsyncLastCache(Config(global_ttl=timedelta(microseconds=100)), clock=lambda: now[0])
 
 async def again(key):
