@@ -119,7 +119,6 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         if block is None:
             raise RuntimeError("a block of a cache must be left in the task that entered it")
         lane.blocks.remove(block)
-        self._staff(lane)
         # What strikes the host meanwhile waits for its next step: it must not take the place of what the block raised.
         block.group.cancel_scope.shield = True
         block.group.cancel_scope.cancel()

@@ -223,7 +223,10 @@ async def test_the_callers_context_is_seen_and_not_kept(stage: Stage) -> None:
     class Request:
         """Something that a context variable holds."""
 
-    await stage.open("k")
+    await stage.open("stuck", "k")
+    stuck = stage.gated(Success("late"))
+    hung = await stage.behind("stuck", stuck)
+    await stuck.started()
     request: ContextVar[Request | None] = ContextVar("request", default=None)
     seen: list[bool] = []
     held = Request()
@@ -236,7 +239,8 @@ async def test_the_callers_context_is_seen_and_not_kept(stage: Stage) -> None:
 
     refresh = await stage.behind("k", load)
     request.reset(token)
-    assert await stage.ended(refresh) == given("new")
+    stuck.let_go()
+    assert [given("late"), given("new")] == [await stage.ended(hung), await stage.ended(refresh)]
     del held, token
     await stage.pause()
     gc.collect()

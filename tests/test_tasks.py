@@ -278,6 +278,26 @@ async def test_a_load_that_cannot_start_is_dropped(monkeypatch: pytest.MonkeyPat
         assert await (await behind(cache, "k", giving(Success("new")))) == given("new")
 
 
+async def test_a_clock_that_fails_a_background_load() -> None:
+    """If the clock raises as a load starts in the background, ``refresh`` says so, and the next one starts anew."""
+    clock, broken = ManualClock(), list[OSError]()
+
+    def read() -> int:
+        if broken:
+            raise broken.pop()
+        return clock()
+
+    cache = small_cache(read)
+    cache.set("k", "old")
+    clock.advance(101)
+    async with cache:
+        refresh = await behind(cache, "k", never)
+        broken.append(OSError("no clock"))
+        with pytest.raises(OSError, match="no clock"):
+            await refresh
+        assert await (await behind(cache, "k", giving(Success("new")))) == given("new")
+
+
 # --- cancellation
 
 
