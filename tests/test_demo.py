@@ -55,12 +55,35 @@ def test_the_outage(tmp_path: Path) -> None:
     assert origins() == before
 
 
-@pytest.mark.parametrize("struck_after", [0.6, 1.6])
-def test_an_interrupt_ends_it_cleanly(struck_after: float) -> None:
+def test_the_outage_in_tasks(tmp_path: Path) -> None:
+    """The clients of the cache for tasks see no error either, side by side with the others."""
+    report = tmp_path / "summary.json"
+    ended = run("--async", "--seconds", "3", "--ttl", "0.2", "--rate", "60", "--keys", "10", "--json", str(report))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    summary: Any = json.loads(report.read_text())
+    rows = {(row["client"], row["phase"]): row for row in summary["rows"]}
+    cached = ("async stale-if-error", "async while-revalidate", *CACHED)
+    assert {client: rows[client, "down"]["errors"] for client in cached} == dict.fromkeys(cached, 0)
+    assert all(rows[client, "down"]["stale"] > 0 and rows[client, "recovered"]["fresh"] > 0 for client in cached)
+    assert rows["no cache", "down"]["errors"] > 0
+
+
+def test_without_anyio() -> None:
+    """Where anyio is missing ``--async`` is refused, and the message names the extra; all else runs."""
+    program = "import sys; sys.modules['anyio'] = None; from lastcache._demo.cli import main; main(sys.argv[1:])"
+    ended = subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-c", program, "--async"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert "pip install 'lastcache[anyio]'" in ended.stderr
+
+
+@pytest.mark.parametrize(("struck_after", "options"), [(0.6, ()), (1.6, ()), (1.6, ("--async",))])
+def test_an_interrupt_ends_it_cleanly(struck_after: float, options: tuple[str, ...]) -> None:
     """Ctrl-C ends it in any phase, without a traceback, and with the origin gone."""
     before = origins()
     running = subprocess.Popen(  # noqa: S603  # our own module
-        command("--seconds", "30" if struck_after < 1 else "3", "--rate", "50"),
+        command("--seconds", "30" if struck_after < 1 else "3", "--rate", "50", *options),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,4 +123,4 @@ def test_help_explains() -> None:
     """``--help`` names every option."""
     ended = run("--help")
     assert ended.returncode == 0
-    assert all(f"--{option}" in ended.stdout for option in ("seconds", "rate", "keys", "ttl", "seed", "json"))
+    assert all(f"--{option}" in ended.stdout for option in ("seconds", "rate", "keys", "ttl", "seed", "async", "json"))

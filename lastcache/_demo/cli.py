@@ -51,8 +51,9 @@ def _demonstrate(options: Options) -> int:
 
 def _headline(options: Options) -> str:
     third = f"{options.seconds / 3:.3g}"
+    count = "Five" if options.tasks else "Three"
     return (
-        f"Three clients, {options.rate:g} requests a second each, {options.keys} keys, TTL {options.ttl:g} s.\n"
+        f"{count} clients, {options.rate:g} requests a second each, {options.keys} keys, TTL {options.ttl:g} s.\n"
         f"The origin is up for {third} s, dead for {third} s, and up again for {third} s."
     )
 

@@ -16,7 +16,7 @@ from lastcache import CachedValue, LastCache, LoadFailure, failed
 from lastcache._demo.origin import HOST
 from lastcache._demo.record import Answer, Failed, Fetched, Given, History, Landing, Sample
 
-_TIMEOUT: Final = 1.0
+TIMEOUT: Final = 1.0
 """Seconds that one step of an HTTP request may take."""
 
 
@@ -117,7 +117,7 @@ def land(log: Log, result: Callable[[], Refreshed]) -> None:
 def fetch(port: int, log: Log, key: int) -> Outcome:
     """Ask the origin for ``key`` over HTTP: the callback of every client."""
     log.calls.append(time.monotonic_ns())
-    connection = HTTPConnection(HOST, port, timeout=_TIMEOUT)
+    connection = HTTPConnection(HOST, port, timeout=TIMEOUT)
     try:
         connection.request("GET", f"/item/{key}")
         response = connection.getresponse()

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ class Options:
     ttl: float
     seed: int
     json: Path | None
+    tasks: bool
 
     @property
     def config(self) -> Config:
@@ -52,6 +54,10 @@ them rarely (by Zipf's law):
   stale-if-error          LastCache.load_or_store
   stale-while-revalidate  LastCache.async_load_or_store
 with Config(global_ttl=TTL, extend_ttl=TTL/2, async_semaphore={_SLOTS}).
+With --async two more, each with an AsyncLastCache, in one event loop of a thread
+of its own; the same threads ask them, and latency includes the way to the loop:
+  async stale-if-error    AsyncLastCache.load_or_store
+  async while-revalidate  AsyncLastCache.async_load_or_store
 
 The summary: a request belongs to the phase in which it started; one that is
 under way when the origin is killed counts for "up". Latency is that of the call
@@ -75,7 +81,7 @@ def parse(arguments: list[str] | None) -> Options:
     """Read the options; what is wrong ends the program with status 2 and names argument, value and what is right."""
     parser = argparse.ArgumentParser(
         prog="python -m lastcache",
-        description="Three clients, side by side, and an HTTP origin that dies and comes back.",
+        description="Clients, side by side, and an HTTP origin that dies and comes back.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -92,11 +98,14 @@ def parse(arguments: list[str] | None) -> Options:
     add("--keys", type=_whole(1, 1000), default=20, metavar="N", help="how many keys, from 1 to 1000 (default: 20)")
     add("--ttl", type=_number(0.001, 3600), default=0.5, metavar="S", help="seconds a value is fresh (default: 0.5)")
     add("--seed", type=_whole(None, None), default=1, metavar="N", help="for keys and delays (default: 1)")
+    add("--async", action="store_true", dest="tasks", help="let two clients of the cache for tasks take part, too")
     add("--json", type=Path, metavar="FILE", help="write the whole summary to FILE, options included")
     read = parser.parse_args(arguments)
     if read.json is not None:
         _check_file(parser, read.json)
-    return Options(read.seconds, read.rate, read.keys, read.ttl, read.seed, read.json)
+    if read.tasks and find_spec("anyio") is None:
+        parser.error("argument --async: needs anyio: pip install 'lastcache[anyio]'")
+    return Options(read.seconds, read.rate, read.keys, read.ttl, read.seed, read.json, read.tasks)
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:

@@ -97,13 +97,23 @@ def _perform(stage: _Stage) -> None:
         port = _listening(stage, origin)
         first = stack.enter_context(Cache(options.config))
         second = stack.enter_context(Cache(options.config))
-        stage.clients = (without_cache(port), stale_if_error(port, first), stale_while_revalidate(port, second))
+        clients = without_cache(port), stale_if_error(port, first), stale_while_revalidate(port, second)
+        stage.clients = (*clients, *_task_clients(stack, options, port))
         stop = threading.Event()
         threads: list[threading.Thread] = []
         stack.callback(leave, threads, stop)
         _warm_up(stage, threads, stop, f"http://{HOST}:{port}")
         _press(stage, threads, stop, origin.pid)
         _phases(stage, origin, port)
+
+
+def _task_clients(stack: ExitStack, options: Options, port: int) -> tuple[Client, ...]:
+    """Start the clients of the cache for tasks, if they take part; only then is anyio needed."""
+    if not options.tasks:
+        return ()
+    from lastcache._demo.tasks import task_clients
+
+    return stack.enter_context(task_clients(port, options))
 
 
 def _listening(stage: _Stage, origin: OriginProcess) -> int:
