@@ -1,7 +1,7 @@
 """The clients of the cache for tasks: one event loop in a thread of its own, asked from the threads of the load."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from time import monotonic_ns
 from typing import Any, Final, TypeAlias
@@ -79,8 +79,10 @@ def stale_while_revalidate(port: int, cache: Cache, portal: BlockingPortal, grou
 
 async def hear(log: Log, refresh: Awaitable[Refreshed]) -> None:
     """Wait for the load behind an answer, and note when its value had been stored."""
-    answer = await refresh
-    land(log, lambda: answer)
+    # A load that raised stored nothing; raised here, it would end the group and with it every client of the loop.
+    with suppress(Exception):
+        answer = await refresh
+        land(log, lambda: answer)
 
 
 async def fetch(port: int, log: Log, key: int) -> Outcome:
