@@ -1,4 +1,4 @@
-"""``python -m lastcache``: an HTTP origin that dies and comes back, read by three clients side by side."""
+"""``python -m lastcache``: an HTTP origin that dies and comes back, read by clients side by side."""
 
 from lastcache._demo.cli import main
 

@@ -10,7 +10,11 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import pytest
+
+from lastcache._demo.clients import Log, Refreshed
+from lastcache._demo.tasks import hear
 
 ROOT: Final = Path(__file__).parent.parent
 CACHED: Final = ("stale-if-error", "stale-while-revalidate")
@@ -77,6 +81,20 @@ def test_without_anyio() -> None:
     )
     assert ended.returncode == 2
     assert "pip install 'lastcache[anyio]'" in ended.stderr
+
+
+def test_a_load_that_raises_ends_no_other() -> None:
+    """What a load behind an answer raises is no landing, and does not leave the task that listened to it."""
+    log = Log()
+
+    async def raising() -> Refreshed:
+        raise ZeroDivisionError
+
+    async def listen() -> None:
+        await hear(log, raising())
+
+    anyio.run(listen)
+    assert Log() == log
 
 
 @pytest.mark.parametrize(("struck_after", "options"), [(0.6, ()), (1.6, ()), (1.6, ("--async",))])

@@ -367,6 +367,7 @@ def test_a_fork_during_loads_of_tasks() -> None:
         tasks.set("kept", "v")
 
         def child():
+            assert tasks._loads.state.table.places == [{}]
             assert asyncio.run(tasks.load_or_store("k", again)).unwrap() == CachedValue("again")
             assert asyncio.run(tasks.load_or_store("kept", hang)).unwrap() == CachedValue("v")
             assert asyncio.run(tasks.load_or_store("behind", again)).unwrap() == CachedValue("again")

@@ -209,6 +209,35 @@ async def test_blocks_of_one_loop_may_overlap() -> None:
         assert [await first, await second, await third] == [given("a"), given("b"), given("c")]
 
 
+async def test_a_block_that_is_being_left_takes_no_more_loads() -> None:
+    """While one block waits for its loads to end, those that are asked for run in the other."""
+    cache = expired("slow", "k", workers=2)
+    entered, leaving, cleaned = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def slow_to_end(_key: str) -> Outcome[str, str]:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await cleaned.wait()
+        raise AssertionError
+
+    async def first_block() -> None:
+        async with cache:
+            _refresh = await behind(cache, "slow", slow_to_end)
+            entered.set()
+            await leaving.wait()
+
+    async with anyio.create_task_group() as group:
+        _ = group.start_soon(first_block)
+        await entered.wait()
+        async with cache:
+            leaving.set()
+            await anyio.wait_all_tasks_blocked()
+            assert await (await behind(cache, "k", giving(Success("new")))) == given("new")
+            cleaned.set()
+
+
 async def test_the_block_is_left_where_it_was_entered() -> None:
     """Leaving a block in another task than that which entered it is an error that says so."""
     cache = expired("k")
@@ -235,6 +264,22 @@ async def test_close_is_final() -> None:
     with pytest.raises(CacheClosedError):
         async with cache:
             raise AssertionError
+
+
+async def test_close_while_a_call_decides() -> None:
+    """A call during which the cache is closed is refused, and stores nothing."""
+    caches = list[Cache]()
+
+    def closing() -> int:
+        for cache in caches:
+            cache.close()
+        return 0
+
+    cache = small_cache(closing)
+    assert await cache.load_or_store("other", giving(Success("v"))) == given("v")
+    caches.append(cache)
+    with pytest.raises(CacheClosedError):
+        await cache.load_or_store("k", never)
 
 
 async def test_close_in_another_thread() -> None:

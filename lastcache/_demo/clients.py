@@ -1,4 +1,4 @@
-"""The three clients: how each of them comes to an answer."""
+"""The clients in threads: how each of them comes to an answer."""
 
 import json
 import time

@@ -54,8 +54,9 @@ them rarely (by Zipf's law):
   stale-if-error          LastCache.load_or_store
   stale-while-revalidate  LastCache.async_load_or_store
 with Config(global_ttl=TTL, extend_ttl=TTL/2, async_semaphore={_SLOTS}).
-With --async two more, each with an AsyncLastCache, in one event loop that has a
-thread of its own; threads ask them, too, and latency includes the way to the loop:
+With --async two more, each with an AsyncLastCache, in one event loop of a
+thread of its own; the same threads ask them, and latency includes the way to
+the loop:
   async stale-if-error    AsyncLastCache.load_or_store
   async while-revalidate  AsyncLastCache.async_load_or_store
 
