@@ -234,7 +234,7 @@ async def test_a_block_that_is_being_left_takes_no_more_loads() -> None:
         async with cache:
             leaving.set()
             await anyio.wait_all_tasks_blocked()
-            assert await (await behind(cache, "k", giving(Success("new")))) == given("new")
+            assert await (await behind(cache, "k", stepping("new"))) == given("new")
             cleaned.set()
 
 
