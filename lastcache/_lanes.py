@@ -66,10 +66,9 @@ class Lane(Generic[K, V, E, C]):
 
     def block(self) -> Block[K, V, E, C]:
         """Give the block for background loads: of those that are not being left, the one that was entered first."""
-        for block in self.blocks:
-            if not block.group.cancel_scope.cancel_called:
-                return block
-        raise LookupError("the block of its cache was left")
+        if not self.blocks:
+            raise LookupError("the block of its cache was left")
+        return self.blocks[0]
 
     async def join(self, flight: Flight[K, V, E, C]) -> None:
         """Return once ``flight``, which another task of this loop leads, has landed or was abandoned."""

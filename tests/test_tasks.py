@@ -303,9 +303,6 @@ async def test_close_in_another_thread() -> None:
 class NoMoreTasks:
     """A task group that refuses."""
 
-    def __init__(self) -> None:
-        self.cancel_scope = anyio.CancelScope()
-
     def start_soon(self, *_work: object) -> None:
         raise RuntimeError("can't start new task")
 
