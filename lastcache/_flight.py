@@ -1,6 +1,7 @@
 """One load for one key, in threads: queued behind a stale answer, or under way, with a latch for its joiners."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextvars import Context
@@ -14,7 +15,7 @@ from lastcache._circles import Asking
 from lastcache._outcomes import check_outcome, forget_our_frames
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
-from lastcache.transitions import Answer, Outcome, Traffic
+from lastcache.states import Answer, Outcome, Traffic
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,10 +84,14 @@ class Raised:
 @final
 @dataclass(frozen=True, slots=True)
 class Stale(Generic[V, E]):
-    """There is a stale value to give at once, and ``refresh`` is the load behind it."""
+    """There is a stale value to give at once, and ``refresh`` is the load behind it, asked for at ``since``.
+
+    That is an instant in seconds of real time, whatever the cache's clock says: it is for those who wait in real time.
+    """
 
     cached: CachedValue[V, E]
     refresh: Refresh[V, E]
+    since: float
 
     def give(self) -> Answer[V, E]:
         return Success(self.cached)
@@ -109,15 +114,16 @@ class Queued(Generic[K, V, E, C]):
     """A background load that waits for a worker, or to be taken over by a caller who must wait for the key.
 
     ``C`` is the type of its callback, which differs between the shells.
-    ``context`` is that of the caller who left ``callback``. ``taken`` once somebody sees to it.
+    ``context`` is that of the caller who left ``callback``, at ``since``. ``taken`` once somebody sees to it.
     """
 
-    __slots__ = ("__weakref__", "callback", "context", "key", "refreshes", "taken")
+    __slots__ = ("__weakref__", "callback", "context", "key", "refreshes", "since", "taken")
 
     def __init__(self, key: K, callback: C, context: Context) -> None:
         self.key = key
         self.callback = callback
         self.context = context
+        self.since = time.monotonic()
         self.taken = False
         self.refreshes: list[Refresh[V, E]] = [new_refresh()]
 
@@ -146,6 +152,7 @@ class Flight(Generic[K, V, E, C]):
     The latch is a raw lock, so the end of that block frees the joiners whatever happens in it.
     Tasks cannot wait for a lock; the first of them brings an ``event``, which is for whoever leads to set.
     A flight whose latch is free without a ``landing`` was abandoned; whoever finds it puts it out of the way.
+    The flights of a batch share one latch.
     ``asker`` is the flight whose callback asked for this one, if any.
     ``behind`` is the background load that it stands in for: there once somebody asked for a ``refresh``.
     ``calling`` while the callback runs; ``untidy`` while something of it may be left in the table.
@@ -153,9 +160,9 @@ class Flight(Generic[K, V, E, C]):
 
     __slots__ = ("asker", "asks", "behind", "calling", "event", "landing", "latch", "untidy")
 
-    def __init__(self, asker: Asking | None) -> None:
+    def __init__(self, asker: Asking | None, latch: "threading.Lock | None" = None) -> None:
         self.asker = asker
-        self.latch = threading.Lock()
+        self.latch = threading.Lock() if latch is None else latch
         self.landing: Landing[V, E] | None = None
         self.behind: Queued[K, V, E, C] | None = None
         self.event: Event | None = None
@@ -187,13 +194,17 @@ Attached: TypeAlias = Queued[K, V, E, C] | Flight[K, V, E, C]
 
 @final
 class Returned(NamedTuple, Generic[V, E]):
-    """What a callback returned, and the instant at which it did."""
+    """What a callback returned, the instant at which it did, the value's own TTL if any, and a draw for jitter."""
 
     outcome: Outcome[V, E]
     now: int
+    ttl: int | None = None
+    draw: float = 0.0
 
 
-def attempt(callback: Callable[[K], Outcome[V, E]], key: K, clock: Callable[[], int]) -> Returned[V, E] | Raised:
+def attempt(
+    callback: Callable[[K], Outcome[V, E]], key: K, measured: Callable[[Outcome[V, E]], Returned[V, E]]
+) -> Returned[V, E] | Raised:
     """Call ``callback``. What it raises comes back as a value, except what is meant for one caller alone.
 
     ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit`` and cancellation are no ``Exception``: they pass through.
@@ -202,7 +213,7 @@ def attempt(callback: Callable[[K], Outcome[V, E]], key: K, clock: Callable[[], 
     try:
         outcome = callback(key)
         check_outcome(outcome)
-        return Returned(outcome, clock())
+        return measured(outcome)
     except Exception as err:
         return Raised(err, err.__traceback__, threading.get_ident())
 

@@ -15,7 +15,7 @@ from anyio.lowlevel import current_token
 from lastcache._background import Worker
 from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh
 from lastcache._state import State
-from lastcache.transitions import Answer
+from lastcache.states import Answer
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -72,6 +72,8 @@ class Lane(Generic[K, V, E, C]):
 
     async def join(self, flight: Flight[K, V, E, C]) -> None:
         """Return once ``flight``, which another task of this loop leads, has landed or was abandoned."""
+        if flight.over:
+            return
         if flight.event is None:
             flight.event = Event()
         await flight.event.wait()

@@ -5,24 +5,28 @@ A flight is led inside ``with flight.latch``, which frees its joiners however th
 behind is put in order by ``_tidy``, which may be called any number of times, by whoever finds it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import get_ident
 from typing import TypeAlias, TypeVar, final
 
 from lastcache._background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
+from lastcache._batches import Batch, check_mapping, check_surplus, outcome_of
 from lastcache._circles import ASKER, Asking, current_asker, waiting
-from lastcache._flight import Flight, Landing, Queued, Raised, Stale, attempt
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Stale, attempt
 from lastcache._guard import Guard, inside
 from lastcache._shell import Shell
 from lastcache._state import CLOSED
-from lastcache.transitions import Outcome, Strategy
+from lastcache.errors import LoadDroppedError
+from lastcache.states import Answer, Outcome, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 
 Callback: TypeAlias = Callable[[K], Outcome[V, E]]
+BatchCallback: TypeAlias = Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]
+ThreadBatch: TypeAlias = Batch[K, V, E, Callback[K, V, E]]
 ThreadFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
 ThreadQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
 
@@ -54,6 +58,22 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         drop(self.state.shut()[0], CLOSED)
         self.state.background.drain()
 
+    def wait(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+        """Answer a call that waits for its load: no longer than the soft timeout where a stale value may be given."""
+        if self._soft_timeout is None:
+            return self.ask(Strategy.STALE_IF_ERROR, key, callback)
+        step = self.ask(Strategy.STALE_IF_SLOW, key, callback)
+        return self._wait_softly(step) if isinstance(step, Stale) else step
+
+    def _wait_softly(self, stale: Stale[V, E]) -> Landing[V, E] | Stale[V, E]:
+        try:
+            err = stale.refresh.exception(self.patience(stale))
+        except TimeoutError:
+            return stale
+        if err is None:
+            return Answered(stale.refresh.result())
+        return stale if isinstance(err, LoadDroppedError) else Raised(err, err.__traceback__, get_ident())
+
     def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""
         asker = current_asker()
@@ -74,13 +94,59 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
                 return step.landing
             self._tidy(key, step)
 
+    def ask_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
+        """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
+        wanted = tuple(dict.fromkeys(keys))
+        asker, landings = current_asker(), dict[K, Landing[V, E]]()
+        if inside() is not None or (asker is not None and asker.boarding):
+            landings = self._many_inside(wanted, callback)
+        while len(landings) < len(wanted):
+            batch: ThreadBatch[K, V, E] = Batch(asker, tuple(key for key in wanted if key not in landings))
+            self._board_many(batch, callback)
+            for key, flight in batch.joined.items():
+                with waiting(asker, flight):
+                    flight.wait()
+                if flight.landing is not None:
+                    batch.landings[key] = flight.landing
+                self._tidy(key, flight)
+            landings |= batch.landings
+        return {key: landings[key].give() for key in wanted}
+
+    def _board_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
+        """Decide for each key, and lead those that are this call's own."""
+        token = ASKER.set(batch.flight)
+        try:
+            with batch.flight.latch: self._fly_many(batch, callback)  # noqa: E701  # fmt: skip
+        finally:
+            ASKER.reset(token)
+            for key, flight in batch.flights.items():
+                self._tidy(key, flight)
+            self._staff()
+
+    def _fly_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
+        self.board(self.state, batch, partial(_alone, callback), self._clock())
+        if not batch.own:
+            return
+        with waiting(batch.flight.asker, batch.flight):
+            batch.flight.calling = True
+            returned = _attempt_many(callback, tuple(batch.own))
+            batch.flight.calling = False
+        self.land_batch(self.state, batch, returned)
+        check_surplus(batch.own, returned)
+
+    def _many_inside(self, keys: tuple[K, ...], callback: BatchCallback[K, V, E]) -> dict[K, Landing[V, E]]:
+        """Answer where nothing may be waited for, or stored."""
+        at_hand = self.at_hand_of(keys)
+        missing = tuple(key for key in keys if key not in at_hand)
+        return at_hand | (self.uncached_of(missing, _attempt_many(callback, missing)) if missing else {})
+
     def _ask_inside(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call that comes from inside a change, or from between the steps of a load that this thread leads.
 
         Nothing may be waited for there: the callback runs uncached.
         """
         at_hand = self.state.at_hand(strategy, key, self._clock())
-        return self.uncached(key, attempt(callback, key, self._clock)) if at_hand is None else at_hand
+        return self.uncached(key, attempt(callback, key, self.measured)) if at_hand is None else at_hand
 
     def _board(
         self,
@@ -108,7 +174,7 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
     def _fly(self, key: K, callback: Callback[K, V, E], flight: ThreadFlight[K, V, E]) -> Landing[V, E]:
         """Run ``callback`` and land its outcome."""
         flight.calling = True
-        attempted = attempt(callback, key, self._clock)
+        attempted = attempt(callback, key, self.measured)
         flight.calling = False
         return self.land(self.state, key, flight, attempted)
 
@@ -174,3 +240,20 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         finally:
             flight.behind = None
             self._tidy(queued.key, flight)
+
+
+def _alone(callback: BatchCallback[K, V, E], key: K) -> Outcome[V, E]:
+    """Load one key with a callback of many."""
+    returned = callback((key,))
+    check_mapping(returned)
+    return outcome_of(key, returned)
+
+
+def _attempt_many(callback: BatchCallback[K, V, E], keys: tuple[K, ...]) -> Mapping[K, Outcome[V, E]] | Raised:
+    """Call ``callback``; what it raises comes back as a value, as in ``attempt``."""
+    try:
+        returned = callback(keys)
+        check_mapping(returned)
+    except Exception as err:
+        return Raised(err, err.__traceback__, get_ident())
+    return returned

@@ -7,6 +7,7 @@ Each leaves the state whole after every line, so that an interrupt finds nothing
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from time import monotonic
 from typing import Final, Generic, ParamSpec, TypeVar, final
 
 from lastcache._alive import Alive
@@ -28,7 +29,8 @@ from lastcache._flight import (
 from lastcache._table import Landed, Table
 from lastcache.config import Config, policy_of
 from lastcache.errors import CacheClosedError
-from lastcache.transitions import Join, Load, Revalidate, Serve, Strategy, Traffic, lookup
+from lastcache.states import Join, Load, Renew, Revalidate, Serve, Strategy, Traffic
+from lastcache.transitions import lookup
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,7 +49,9 @@ class State(Generic[K, V, E, C]):
 
     def __init__(self, config: Config, *, beside: "State[K, V, E, C] | None" = None) -> None:
         shared = None if beside is None else beside.table
-        self.table: Table[K, V, E, Attached[K, V, E, C]] = Table(policy_of(config), beside=shared)
+        self.table: Table[K, V, E, Attached[K, V, E, C]] = Table(
+            policy_of(config), max_entries=config.max_entries, beside=shared
+        )
         self.background: Background[K, V, E, C] = Background(config.async_semaphore)
         self.closed = False
         self._unfinished = Alive[Queued[K, V, E, C]]()
@@ -64,13 +68,13 @@ class State(Generic[K, V, E, C]):
     def at_hand(self, strategy: Strategy, key: K, now: int) -> Answered[V, E] | Stale[V, E] | None:
         """Give what a call that may not wait for anybody can be given without a load, if anything."""
         self.check_open()
-        match lookup(strategy, self.table.entries.get(key), Traffic.NONE, now):
-            case Serve(answer):
+        match lookup(self.table.policy, strategy, self.table.stock.get(key), Traffic.NONE, now):
+            case Serve(answer) | Renew(answer):
                 return Answered(answer)
             case Revalidate(cached):
                 refresh: Refresh[V, E] = new_refresh()
                 resolve(refresh, dropped("it was asked for inside a change of the cache"))
-                return Stale(cached, refresh)
+                return Stale(cached, refresh, monotonic())
             case Load() | Join():
                 return None
 
@@ -83,8 +87,12 @@ class State(Generic[K, V, E, C]):
         match self.table.decide(strategy, key, now):
             case Serve(answer):
                 return Answered(answer)
+            case Renew(answer):
+                self._share_early(key, callback, found)
+                return Answered(answer)
             case Revalidate(cached):
-                return Stale(cached, self._share(key, callback, found).refresh)
+                behind = self._share(key, callback, found)
+                return Stale(cached, behind.refresh, behind.since)
             case Join() if isinstance(found, Flight):
                 return found
             case Load() | Join():
@@ -113,6 +121,11 @@ class State(Generic[K, V, E, C]):
         self._unfinished.add(queued)
         return queued
 
+    def _share_early(self, key: K, callback: C, found: Attached[K, V, E, C] | None) -> None:
+        """See to it that an early load of ``key`` is under way; nobody waits for it."""
+        if found is None:
+            self._share(key, callback, None)
+
     def _put_behind(self, key: K, behind: Queued[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
         """Let the flight that runs stand in for ``behind``, or else queue it."""
         if isinstance(found, Flight) and not found.over:
@@ -139,11 +152,11 @@ class State(Generic[K, V, E, C]):
         queued.taken = True
         if self.closed:
             return dropped(CLOSED)
-        match lookup(Strategy.STALE_IF_ERROR, self.table.entries.get(queued.key), Traffic.NONE, now):
+        match lookup(self.table.policy, Strategy.STALE_IF_ERROR, self.table.stock.get(queued.key), Traffic.NONE, now):
             case Serve(answer):
                 self.table.detach(queued.key, queued)
                 return Answered(answer)
-            case Revalidate() | Load() | Join():
+            case Renew() | Revalidate() | Load() | Join():
                 flight.behind = queued
                 flight.untidy = True
                 self.table.replace(queued.key, queued, flight)
@@ -151,7 +164,7 @@ class State(Generic[K, V, E, C]):
 
     def land(self, key: K, flight: Flight[K, V, E, C], returned: Returned[V, E]) -> Landed[V, E]:
         """Land what the callback returned."""
-        landed = self.table.land(key, flight, returned.outcome, returned.now)
+        landed = self.table.land(key, flight, returned.outcome, returned.now, ttl=returned.ttl, draw=returned.draw)
         flight.landing = Answered(landed.transition.answer)
         return landed
 

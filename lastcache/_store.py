@@ -7,8 +7,10 @@ from typing import Generic, Never, TypeVar
 from returns.maybe import Maybe, Nothing, Some
 
 from lastcache._shell import Shell
-from lastcache.config import duration_of
+from lastcache._stock import entry_of
+from lastcache.config import checked_ttl, duration_of
 from lastcache.records import CachedValue, StoredEntry
+from lastcache.states import Remembered
 from lastcache.transitions import deadline, view
 
 K = TypeVar("K")
@@ -20,12 +22,14 @@ C = TypeVar("C")
 class Store(Generic[K, V, E, C]):
     """A cache without its loads; ``C`` is the type of its callbacks."""
 
-    __slots__ = ("__weakref__", "_clock", "_entries", "_shell")
+    __slots__ = ("__weakref__", "_bounded", "_clock", "_entries", "_shell", "_stock")
 
     def __init__(self, shell: Shell[K, V, E, C], clock: Callable[[], int]) -> None:
         self._shell = shell
         self._clock = clock
-        self._entries = shell.state.table.entries
+        self._stock = shell.state.table.stock
+        self._entries = self._stock.entries
+        self._bounded = self._stock.bounded
 
     def peek(self, key: K) -> Maybe[CachedValue[V, E]]:
         """Show what is stored for ``key``, an expired value marked stale; nothing is ever loaded.
@@ -37,8 +41,8 @@ class Store(Generic[K, V, E, C]):
         (<Some: CachedValue(value=42, stale=False, err=None)>, <Nothing>)
         """
         self._shell.check_open()
-        entry = self._entries.get(key)
-        return Nothing if entry is None else Some(view(entry, self._clock()))
+        entry = self._stock.get(key)
+        return Nothing if entry is None or isinstance(entry, Remembered) else Some(view(entry, self._clock()))
 
     def ttl(self, key: K) -> Maybe[timedelta]:
         """Tell how long the value of ``key`` still stands, rounded down to the microsecond: negative once it expired.
@@ -48,8 +52,10 @@ class Store(Generic[K, V, E, C]):
         <Nothing>
         """
         self._shell.check_open()
-        entry = self._entries.get(key)
-        return Nothing if entry is None else Some(duration_of(deadline(entry) - self._clock()))
+        entry = self._stock.get(key)
+        if entry is None or isinstance(entry, Remembered):
+            return Nothing
+        return Some(duration_of(deadline(entry) - self._clock()))
 
     def entries(self) -> Iterator[StoredEntry[K, V, E]]:
         """Show every stored key as it is at this call, expired ones too.
@@ -63,12 +69,22 @@ class Store(Generic[K, V, E, C]):
         self._shell.check_open()
         now = self._clock()
         stored = self._shell.read(self._entries.copy)
-        return iter([StoredEntry(key, view(e, now), duration_of(deadline(e) - now)) for key, e in stored.items()])
+        return iter(
+            [
+                StoredEntry(key, view(entry, now), duration_of(deadline(entry) - now))
+                for key, kept in stored.items()
+                if not isinstance(entry := entry_of(kept), Remembered)
+            ]
+        )
 
-    def set(self, key: K, value: V) -> None:
-        """Store ``value`` as if it had just been loaded. A load that began before changes nothing any more."""
+    def set(self, key: K, value: V, *, ttl: timedelta | None = None) -> None:
+        """Store ``value`` as if it had just been loaded. A load that began before changes nothing any more.
+
+        ``ttl`` is how long it is fresh, in place of the cache's own; zero stores it expired. Raises ``ConfigError``.
+        """
         hash(key)
-        self._shell.write(self._shell.state.table.set, key, value, self._clock())
+        own = None if ttl is None else checked_ttl(ttl)
+        self._shell.write(self._shell.state.table.set, key, value, self._clock(), ttl=own, draw=self._shell.draw())
 
     def expire(self, key: K) -> None:
         """End the freshness of ``key`` now; its value is still there for when a load fails.
@@ -96,11 +112,11 @@ class Store(Generic[K, V, E, C]):
 
     def __len__(self) -> int:
         self._shell.check_open()
-        return len(self._entries)
+        return len(self._stock)
 
     def __contains__(self, key: object) -> bool:
         self._shell.check_open()
-        return key in self._entries
+        return key in self._entries and key not in self._stock.valueless
 
     def __bool__(self) -> bool:
         return True

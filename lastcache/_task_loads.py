@@ -6,28 +6,32 @@ that is cancelled leaves the load to one of those who wait, so that nothing need
 behind is put in order by ``_tidy``, without waiting: also when a coroutine is closed because its loop has died.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from threading import get_ident
 from typing import TypeAlias, TypeVar, cast, final
 
-from anyio import create_task_group, get_cancelled_exc_class, get_current_task
+from anyio import create_task_group, get_cancelled_exc_class, get_current_task, move_on_after
 from returns.io import IOResult
 from returns.pipeline import is_successful
 from returns.result import Failure, Result, Success
 from returns.unsafe import unsafe_perform_io
 
 from lastcache._background import Worker, resolve_all
+from lastcache._batches import Batch, check_mapping, check_surplus, outcome_of
 from lastcache._circles import ASKER, current_asker, waiting
-from lastcache._flight import Flight, Landing, Queued, Raised, Refresh, Returned, Stale, dropped
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh, Returned, Stale, dropped
 from lastcache._guard import Guard, inside
 from lastcache._lanes import AsyncRefresh, Block, Lane, running_loop, shield_from_interrupts
 from lastcache._outcomes import check_awaitable, check_outcome
 from lastcache._shell import Shell
 from lastcache._state import CLOSED, State
 from lastcache.config import Config
+from lastcache.errors import LoadDroppedError
 from lastcache.records import LoadFailure
-from lastcache.transitions import Outcome, Strategy
+from lastcache.states import Answer, Outcome, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,6 +39,8 @@ E = TypeVar("E")
 C = TypeVar("C")
 
 Callback: TypeAlias = Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
+BatchCallback: TypeAlias = Callable[[tuple[K, ...]], Awaitable[Mapping[K, Outcome[V, E]]]]
+TaskBatch: TypeAlias = Batch[K, V, E, Callback[K, V, E]]
 TaskFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
 TaskQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
 TaskBlock: TypeAlias = Block[K, V, E, Callback[K, V, E]]
@@ -47,8 +53,10 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
 
     __slots__ = ("_config", "_lanes", "_refreshes")
 
-    def __init__(self, config: Config, clock: Callable[[], int]) -> None:
-        super().__init__(config, clock)
+    def __init__(
+        self, config: Config, clock: Callable[[], int], ttl_for: Callable[[V], timedelta] | None = None
+    ) -> None:
+        super().__init__(config, clock, ttl_for)
         self._config = config
         self._lanes: dict[int, TaskLane[K, V, E]] = {}
         self._refreshes: dict[Refresh[V, E], AsyncRefresh[V, E]] = {}
@@ -127,11 +135,28 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
             self._call_off(lane, worker, queued, "it was cancelled")
         self._staff(lane)
 
+    async def wait(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+        """Answer a call that waits for its load, but no longer than the soft timeout where a stale value may be given.
+
+        Outside of a block, where nothing could load in the background, it waits as if there were no such timeout.
+        """
+        self.check_open()
+        if self._soft_timeout is None or not self.lane().blocks:
+            return await self.ask(Strategy.STALE_IF_ERROR, key, callback)
+        step = await self.ask(Strategy.STALE_IF_SLOW, key, callback)
+        return await self._wait_softly(step) if isinstance(step, Stale) else step
+
+    async def _wait_softly(self, stale: Stale[V, E]) -> Landing[V, E] | Stale[V, E]:
+        refresh = self.awaitable(stale.refresh)
+        with move_on_after(self.patience(stale)), suppress(LoadDroppedError):
+            return Answered(await refresh)
+        return stale
+
     async def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""
         if inside() is not None:
             at_hand = self.state.at_hand(strategy, key, self._clock())
-            return self.uncached(key, await attempt(callback, key, self._clock)) if at_hand is None else at_hand
+            return self.uncached(key, await attempt(callback, key, self.measured)) if at_hand is None else at_hand
         self.check_open()
         lane, asker = self.lane(), current_asker()
         while True:
@@ -144,6 +169,57 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
                 await lane.join(step)
             if step.landing is not None:
                 return step.landing
+
+    async def ask_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
+        """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
+        wanted = tuple(dict.fromkeys(keys))
+        self.check_open()
+        lane, asker, landings = self.lane(), current_asker(), dict[K, Landing[V, E]]()
+        if inside() is not None:
+            landings = await self._many_inside(wanted, callback)
+        while len(landings) < len(wanted):
+            batch: TaskBatch[K, V, E] = Batch(asker, tuple(key for key in wanted if key not in landings))
+            await self._board_many(lane, batch, callback)
+            for key, flight in batch.joined.items():
+                with waiting(asker, flight):
+                    await lane.join(flight)
+                if flight.landing is not None:
+                    batch.landings[key] = flight.landing
+            landings |= batch.landings
+        return {key: landings[key].give() for key in wanted}
+
+    async def _many_inside(self, keys: tuple[K, ...], callback: BatchCallback[K, V, E]) -> dict[K, Landing[V, E]]:
+        """Answer where nothing may be waited for, or stored."""
+        at_hand = self.at_hand_of(keys)
+        missing = tuple(key for key in keys if key not in at_hand)
+        return at_hand | (self.uncached_of(missing, await _attempt_many(callback, missing)) if missing else {})
+
+    async def _board_many(
+        self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]
+    ) -> None:
+        """Decide for each key, and lead those that are this call's own."""
+        token = ASKER.set(batch.flight)
+        try:
+            with batch.flight.latch:
+                await self._lead_many(lane, batch, callback)
+        finally:
+            with suppress(ValueError):
+                ASKER.reset(token)
+            for key, flight in batch.flights.items():
+                self._tidy(lane, key, flight)
+            self._staff(lane)
+
+    async def _lead_many(
+        self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]
+    ) -> None:
+        self.board(lane.state, batch, partial(_alone, callback), self._clock())
+        if not batch.own:
+            return
+        batch.flight.calling = True
+        with waiting(batch.flight.asker, batch.flight):
+            returned = await _attempt_many(callback, tuple(batch.own))
+        self.land_batch(lane.state, batch, returned)
+        check_surplus(batch.own, returned)
 
     async def _board(
         self,
@@ -175,7 +251,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         """Run ``callback`` and land its outcome."""
         token = ASKER.set(flight)
         try:
-            attempted = await attempt(callback, key, self._clock)
+            attempted = await attempt(callback, key, self.measured)
         finally:
             # A coroutine may be closed by the collector, in another context.
             with suppress(ValueError):
@@ -270,7 +346,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         started = self._guard.run(lane.state.start, queued, flight, self._clock())
         if not isinstance(started, Flight):
             return started
-        return self.land(lane.state, queued.key, flight, await attempt(queued.callback, queued.key, self._clock))
+        return self.land(lane.state, queued.key, flight, await attempt(queued.callback, queued.key, self.measured))
 
     def awaitable(self, refresh: Refresh[V, E]) -> AsyncRefresh[V, E]:
         """Give what tasks can await in place of ``refresh``: the same for all who ask."""
@@ -284,7 +360,9 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         self._refreshes.pop(refresh, None)
 
 
-async def attempt(callback: Callback[K, V, E], key: K, clock: Callable[[], int]) -> Returned[V, E] | Raised:
+async def attempt(
+    callback: Callback[K, V, E], key: K, measured: Callable[[Outcome[V, E]], Returned[V, E]]
+) -> Returned[V, E] | Raised:
     """Await ``callback``. What it raises comes back as a value, except what is meant for one caller alone.
 
     Cancellation, ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` are no ``Exception``: they pass through.
@@ -295,9 +373,28 @@ async def attempt(callback: Callback[K, V, E], key: K, clock: Callable[[], int])
         returned = await promised
         outcome = _out_of_io(returned) if isinstance(returned, IOResult) else returned
         check_outcome(outcome)
-        return Returned(outcome, clock())
+        return measured(outcome)
     except Exception as err:
         return Raised(err, err.__traceback__, get_ident())
+
+
+async def _alone(callback: BatchCallback[K, V, E], key: K) -> Outcome[V, E]:
+    """Load one key with a callback of many."""
+    returned = await callback((key,))
+    check_mapping(returned)
+    return outcome_of(key, returned)
+
+
+async def _attempt_many(callback: BatchCallback[K, V, E], keys: tuple[K, ...]) -> Mapping[K, Outcome[V, E]] | Raised:
+    """Await ``callback``; what it raises comes back as a value, as in ``attempt``."""
+    try:
+        promised = callback(keys)
+        check_awaitable(promised)
+        returned = await promised
+        check_mapping(returned)
+    except Exception as err:
+        return Raised(err, err.__traceback__, get_ident())
+    return returned
 
 
 def _out_of_io(returned: IOResult[V, E]) -> Result[V, E]:

@@ -4,7 +4,8 @@ A hit is that of the cache for threads: it awaits nothing. Whatever else there i
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar, final
@@ -14,9 +15,9 @@ from returns.result import Result, Success
 
 from lastcache._flight import Stale
 from lastcache._store import Store
-from lastcache.config import Config, checked_clock, checked_config
+from lastcache.config import Config, checked_clock, checked_config, checked_ttl_for
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.transitions import Outcome, Strategy
+from lastcache.states import Outcome, Strategy
 
 try:
     from lastcache._task_loads import Callback, TaskLoads
@@ -71,8 +72,16 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
 
     __slots__ = ("_loads",)
 
-    def __init__(self, config: Config = Config(), *, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._loads: TaskLoads[K, V, E] = TaskLoads(checked_config(config), checked_clock(clock))
+    def __init__(
+        self,
+        config: Config = Config(),
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        ttl_for: Callable[[V], timedelta] | None = None,
+    ) -> None:
+        self._loads: TaskLoads[K, V, E] = TaskLoads(
+            checked_config(config), checked_clock(clock), checked_ttl_for(ttl_for)
+        )
         super().__init__(self._loads, clock)
 
     async def load_or_store(
@@ -81,15 +90,18 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
 
         If the load of an expired value fails and the failure allows it, the expired value is given, marked stale.
-        Waits for the callback, its own or that of whoever came first in this event loop.
+        Waits for the callback, its own or that of whoever came first in this event loop; inside a block and with
+        ``soft_timeout`` no longer than that where there is an expired value to give, and the load goes on behind it.
         """
         try:
             entry = self._entries[key]
             if self._clock() <= entry.until:
+                if self._bounded:
+                    entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer
         except KeyError:
             pass
-        return (await self._loads.ask(Strategy.STALE_IF_ERROR, key, callback)).give()
+        return (await self._loads.wait(key, callback)).give()
 
     async def async_load_or_store(
         self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
@@ -105,6 +117,8 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         try:
             entry = self._entries[key]
             if self._clock() <= entry.until:
+                if self._bounded:
+                    entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer.map(_without_refresh)
         except KeyError:
             pass
@@ -112,6 +126,18 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         if isinstance(step, Stale):
             return Success(AsyncRevalidation(step.cached, self._loads.awaitable(step.refresh)))
         return step.give().map(_without_refresh)
+
+    async def load_or_store_many(
+        self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Awaitable[Mapping[K, Outcome[V, E]]]]
+    ) -> dict[K, Result[CachedValue[V, E], E]]:
+        """Do as ``load_or_store`` does for each of ``keys``, with one call for all that need a load.
+
+        The callback is given those keys, and returns a mapping from key to outcome. What is loaded by others is joined,
+        after the own keys have landed, so that two calls that overlap cannot wait for each other. The answer has the
+        keys in the order in which they came. ``soft_timeout`` is of no effect here.
+        If the callback raises, or an outcome is missing, wrong or surplus (a ``TypeError``), the others are stored.
+        """
+        return await self._loads.ask_many(keys, callback)
 
     async def load_or_store_with_ctx(
         self,

@@ -5,7 +5,8 @@ stands. Whatever else there is to decide, ``_loads`` does.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar, final
@@ -15,9 +16,9 @@ from returns.result import Result
 from lastcache._flight import Revalidation, without_refresh
 from lastcache._loads import Callback, Loads
 from lastcache._store import Store
-from lastcache.config import Config, checked_clock, checked_config
+from lastcache.config import Config, checked_clock, checked_config, checked_ttl_for
 from lastcache.records import CachedValue
-from lastcache.transitions import Outcome, Strategy
+from lastcache.states import Outcome, Strategy
 
 __all__ = ["LastCache", "Revalidation"]
 
@@ -39,7 +40,8 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     Errors of misuse: ``ConfigError`` for an option or a clock that is none, ``ReentrantLoadError`` for a callback that
     would wait for itself, ``TypeError`` for a callback that returns something else, and ``CacheClosedError``.
 
-    ``clock`` gives nanoseconds, and must not go back.
+    ``clock`` gives nanoseconds, and must not go back. ``ttl_for`` gives a loaded value a TTL of its own; zero stores it
+    expired. It is called after the callback, as a part of it.
 
     >>> from datetime import timedelta
     >>> from returns.result import Success
@@ -50,23 +52,32 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
 
     __slots__ = ("_loads",)
 
-    def __init__(self, config: Config = Config(), *, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._loads: Loads[K, V, E] = Loads(checked_config(config), checked_clock(clock))
+    def __init__(
+        self,
+        config: Config = Config(),
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        ttl_for: Callable[[V], timedelta] | None = None,
+    ) -> None:
+        self._loads: Loads[K, V, E] = Loads(checked_config(config), checked_clock(clock), checked_ttl_for(ttl_for))
         super().__init__(self._loads, clock)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:
         """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
 
         If the load of an expired value fails and the failure allows it, the expired value is given, marked stale.
-        Waits for the callback, its own or that of whoever came first.
+        Waits for the callback, its own or that of whoever came first; with ``soft_timeout`` no longer than that where
+        there is an expired value to give, and the load goes on in the background.
         """
         try:
             entry = self._entries[key]
             if self._clock() <= entry.until:
+                if self._bounded:
+                    entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer
         except KeyError:
             pass
-        return self._loads.ask(Strategy.STALE_IF_ERROR, key, callback).give()
+        return self._loads.wait(key, callback).give()
 
     def async_load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[Revalidation[V, E], E]:
         """Give the value of ``key``, an expired one at once: stale-while-revalidate (RFC 5861, section 3).
@@ -78,10 +89,30 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         try:
             entry = self._entries[key]
             if self._clock() <= entry.until:
+                if self._bounded:
+                    entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer.map(without_refresh)
         except KeyError:
             pass
         return self._loads.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback).give_revalidation()
+
+    def load_or_store_many(
+        self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]
+    ) -> dict[K, Result[CachedValue[V, E], E]]:
+        """Do as ``load_or_store`` does for each of ``keys``, with one call for all that need a load.
+
+        The callback is given those keys, and returns a mapping from key to outcome. What is loaded by others is joined,
+        after the own keys have landed, so that two calls that overlap cannot wait for each other. The answer has the
+        keys in the order in which they came. ``soft_timeout`` is of no effect here.
+        If the callback raises, or an outcome is missing, wrong or surplus (a ``TypeError``), the others are stored.
+
+        >>> from returns.result import Success
+        >>> cache = LastCache[str, int, str]()
+        >>> cache.set("a", 1)
+        >>> cache.load_or_store_many("ab", lambda keys: {key: Success(ord(key)) for key in keys})["b"]
+        <Success: CachedValue(value=98, stale=False, err=None)>
+        """
+        return self._loads.ask_many(keys, callback)
 
     def load_or_store_with_ctx(
         self, ctx: Ctx, key: K, callback: Callable[[Ctx, K], Outcome[V, E]]

@@ -12,7 +12,7 @@ from returns.result import Result, Success
 
 from lastcache import CachedValue, Config, LastCache
 from lastcache._flight import Flight
-from lastcache.transitions import Outcome
+from lastcache.states import Outcome
 
 T = TypeVar("T")
 V = TypeVar("V")

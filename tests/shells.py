@@ -8,11 +8,12 @@ import asyncio
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from importlib.util import find_spec
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
 import anyio
 import anyio.lowlevel
@@ -23,8 +24,8 @@ from lastcache import CachedValue, Config, LastCache
 from lastcache._forks import kept_over_forks
 from lastcache._store import Store
 from lastcache._task_loads import TaskLoads
+from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
-from lastcache.transitions import Answer, Outcome
 from tests.kit import PATIENCE, ManualClock, await_joiners, error_of, in_thread, result_of, ticks, until
 
 T = TypeVar("T")
@@ -32,6 +33,22 @@ T = TypeVar("T")
 Json: TypeAlias = Any
 Cache: TypeAlias = Store[str, Json, str, Any]
 Load: TypeAlias = Callable[[str], Awaitable[Outcome[Json, str]]]
+
+LoadMany: TypeAlias = Callable[[tuple[str, ...]], Awaitable[Mapping[str, Outcome[Json, str]]]]
+TtlFor: TypeAlias = Callable[[Json], timedelta]
+
+
+class Options(TypedDict, total=False):
+    """What a scenario may set beside TTL, extension and workers."""
+
+    stale_if_error: timedelta
+    stale_while_revalidate: timedelta
+    negative_ttl: timedelta
+    soft_timeout: timedelta
+    refresh_after: timedelta
+    jitter: float
+    backoff: float
+
 
 SHELLS: Final = (
     "threads",
@@ -105,11 +122,18 @@ class Stage(ABC):
     def __init__(self) -> None:
         self.clock = ManualClock()
 
-    async def open(self, *expired: str, ttl: int = 100, extend: int = 0, workers: int = 1) -> Cache:
+    async def open(
+        self,
+        *expired: str,
+        ttl: int = 100,
+        extend: int = 0,
+        workers: int = 1,
+        ttl_for: TtlFor | None = None,
+        **options: Unpack[Options],
+    ) -> Cache:
         """Open a cache, with options in ticks, in which each key of ``expired`` has the expired value ``old``."""
-        self.cache = await self.made(
-            Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers), self.clock
-        )
+        config = Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers, **options)
+        self.cache = await self.made(config, ttl_for)
         for key in expired:
             self.cache.set(key, "old")
         if expired:
@@ -142,11 +166,15 @@ class Stage(ABC):
         return self.start(lambda: self.ask(key, load, cache))
 
     @abstractmethod
-    async def made(self, config: Config, clock: Callable[[], int]) -> Cache: ...
+    async def made(self, config: Config, ttl_for: TtlFor | None) -> Cache: ...
 
     @abstractmethod
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         """Call ``load_or_store``."""
+
+    @abstractmethod
+    async def ask_many(self, keys: Iterable[str], load: LoadMany) -> dict[str, Answer[Json, str]]:
+        """Call ``load_or_store_many``."""
 
     @abstractmethod
     async def revalidation(self, cache: Cache, key: str, load: Load) -> Result[Any, str]: ...
@@ -228,11 +256,15 @@ class ThreadGated(Gated):
 class Threads(Stage):
     """``LastCache``, and a thread for whatever runs beside the scenario."""
 
-    async def made(self, config: Config, clock: Callable[[], int]) -> Cache:
-        return LastCache[str, Json, str](config, clock=clock)
+    async def made(self, config: Config, ttl_for: TtlFor | None) -> Cache:
+        return LastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for)
 
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         return cast("LastCache[str, Json, str]", cache or self.cache).load_or_store(key, self.driven(load))
+
+    async def ask_many(self, keys: Iterable[str], load: LoadMany) -> dict[str, Answer[Json, str]]:
+        cache = cast("LastCache[str, Json, str]", self.cache)
+        return cache.load_or_store_many(keys, lambda own: drive(awaited(load(own))))
 
     async def revalidation(self, cache: Cache, key: str, load: Load) -> Result[Any, str]:
         return cast("LastCache[str, Json, str]", cache).async_load_or_store(key, self.driven(load))
@@ -337,11 +369,15 @@ class Tasks(Stage):
         self.group = group
         self.caches = caches
 
-    async def made(self, config: Config, clock: Callable[[], int]) -> Cache:
-        return await self.caches.enter_async_context(AsyncLastCache[str, Json, str](config, clock=clock))
+    async def made(self, config: Config, ttl_for: TtlFor | None) -> Cache:
+        cache = AsyncLastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for)
+        return await self.caches.enter_async_context(cache)
 
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         return await cast("AsyncLastCache[str, Json, str]", cache or self.cache).load_or_store(key, load)
+
+    async def ask_many(self, keys: Iterable[str], load: LoadMany) -> dict[str, Answer[Json, str]]:
+        return await cast("AsyncLastCache[str, Json, str]", self.cache).load_or_store_many(keys, load)
 
     async def revalidation(self, cache: Cache, key: str, load: Load) -> Result[Any, str]:
         return await cast("AsyncLastCache[str, Json, str]", cache).async_load_or_store(key, load)

@@ -19,7 +19,7 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import CachedValue, Config, LastCache, LoadDroppedError, failed
-from lastcache.transitions import Answer, Outcome
+from lastcache.states import Answer, Outcome
 from tests.kit import PATIENCE, in_thread, ticks, until
 
 KEYS: Final = tuple("abcdef")

@@ -36,13 +36,37 @@ def make(option: str, value: object) -> Config:
     return Config(**{option: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # under test
 
 
-@pytest.mark.parametrize("option", ["global_ttl", "extend_ttl"])
+UNBOUNDED = ["stale_if_error", "stale_while_revalidate", "soft_timeout", "refresh_after"]
+
+
+@pytest.mark.parametrize("option", ["global_ttl", "extend_ttl", "negative_ttl", *UNBOUNDED])
 @pytest.mark.parametrize("value", NO_DURATION, ids=repr)
 def test_what_is_no_duration_is_refused(option: str, value: object) -> None:
-    """The error names the option, the value and what is right."""
+    """The error names the option, the value and what is right; None is right where there may be no bound."""
+    if value is None and option in UNBOUNDED:
+        assert make(option, value) == Config()
+        return
     with pytest.raises(ConfigError) as told:
         make(option, value)
     assert str(told.value).startswith(f"{option}={value!r}: must be a timedelta")
+    assert str(told.value).endswith(", or None") == (option in UNBOUNDED)
+
+
+@pytest.mark.parametrize(
+    ("option", "accepted", "refused"),
+    [
+        ("jitter", [0, 0.0, 0.5, 0.999], [1, 1.0, -0.1, 2]),
+        ("backoff", [1, 1.0, 1.5, 1e30], [0, 0.999, -1, math.inf]),
+    ],
+)
+def test_numbers(option: str, accepted: list[float], refused: list[float]) -> None:
+    """A number within its bounds is accepted; one outside of them, and all that is no number, is refused."""
+    for number in accepted:
+        assert getattr(make(option, number), option) == number
+    for value in (*refused, math.nan, -math.inf, True, False, "1", None, timedelta(1)):
+        with pytest.raises(ConfigError) as told:
+            make(option, value)
+        assert str(told.value).startswith(f"{option}={value!r}: must be a ")
 
 
 @pytest.mark.parametrize("value", NO_COUNT, ids=repr)
@@ -57,13 +81,44 @@ def test_zero() -> None:
     """A TTL of zero is refused, an extension of zero is the default."""
     with pytest.raises(ConfigError, match=r"^global_ttl=datetime.timedelta\(0\): must be a timedelta above zero$"):
         Config(global_ttl=timedelta(0))
-    assert Config(extend_ttl=timedelta(0)) == Config()
+    with pytest.raises(ConfigError, match=r"^refresh_after=datetime.timedelta\(0\): must be a timedelta above zero"):
+        Config(refresh_after=timedelta(0))
+    zero = timedelta(0)
+    assert Config(extend_ttl=zero, negative_ttl=zero) == Config()
+    assert Config(stale_if_error=zero, stale_while_revalidate=zero, soft_timeout=zero) != Config()
 
 
 def test_defaults() -> None:
     """A minute, no extension, one background load at a time."""
     assert Policy(60_000_000_000, 0) == policy_of(Config())
-    assert Config() == Config(global_ttl=timedelta(minutes=1), extend_ttl=timedelta(0), async_semaphore=1)
+    assert Config() == Config(
+        global_ttl=timedelta(minutes=1),
+        extend_ttl=timedelta(0),
+        async_semaphore=1,
+        stale_if_error=None,
+        stale_while_revalidate=None,
+        negative_ttl=timedelta(0),
+        soft_timeout=None,
+        refresh_after=None,
+        jitter=0.0,
+        backoff=1.0,
+    )
+
+
+def test_every_option_reaches_the_core() -> None:
+    """The policy of a config has its durations in nanoseconds, and its numbers as they are."""
+    micro = timedelta(microseconds=1)
+    config = Config(
+        global_ttl=micro,
+        extend_ttl=2 * micro,
+        stale_if_error=3 * micro,
+        stale_while_revalidate=4 * micro,
+        negative_ttl=5 * micro,
+        refresh_after=6 * micro,
+        jitter=0.5,
+        backoff=2.0,
+    )
+    assert Policy(1000, 2000, 3000, 4000, 5000, 6000, 0.5, 2.0) == policy_of(config)
 
 
 def test_a_config_is_frozen_and_takes_keywords_only() -> None:

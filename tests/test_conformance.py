@@ -11,7 +11,7 @@ from returns.pipeline import is_successful
 from returns.result import Result, Success
 
 from lastcache import CachedValue, failed
-from lastcache.transitions import Outcome
+from lastcache.states import Outcome
 from tests.kit import TICK
 from tests.shells import Load, Stage
 

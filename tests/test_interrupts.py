@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,11 +21,11 @@ import pytest
 from returns.result import Success
 
 import lastcache
-from lastcache import LastCache, ReentrantLoadError, Revalidation, failed
+from lastcache import Config, LastCache, ReentrantLoadError, Revalidation, failed
 from lastcache._loads import Loads
+from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
-from lastcache.transitions import Answer, Outcome
-from tests.kit import PATIENCE, Gated, ManualClock, gives, in_thread, never, small_cache
+from tests.kit import PATIENCE, Gated, ManualClock, gives, in_thread, never, small_cache, ticks
 from tests.shells import TaskCall
 
 pytestmark = [
@@ -250,6 +251,47 @@ class Closer(TakeOver):
         self.cache = small_cache(self.clock)
 
 
+class Batch(Scene):
+    """A caller who loads many keys at once."""
+
+    def act(self) -> object:
+        return self.cache.load_or_store_many(["a", "k", "b"], lambda keys: {key: Success("new") for key in keys})
+
+    def after(self) -> None:
+        for key in ("a", "b"):
+            in_thread(partial(self.cache.load_or_store, key, gives(Success("again")))).result(SECOND)
+
+
+class Options(Scene):
+    """A cache with a bound, windows, remembered failures and a soft timeout, which are written to and asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = Config(
+            global_ttl=ticks(100),
+            stale_if_error=ticks(10_000),
+            stale_while_revalidate=ticks(10_000),
+            negative_ttl=ticks(50),
+            soft_timeout=timedelta(milliseconds=50),
+            max_entries=3,
+        )
+        self.cache = LastCache(config, clock=self.clock)
+        for key in ("a", "b", "k"):
+            self.cache.set(key, "old")
+        self.clock.advance(101)
+
+    def act(self) -> object:
+        self.cache.set("c", "new")
+        self.cache.load_or_store("d", gives(failed("down")))
+        return self.cache.load_or_store("k", gives(Success("new")))
+
+    def after(self) -> None:
+        """Whatever was broken off, the bound holds as soon as other keys have come."""
+        for number in range(8):
+            self.cache.set(f"other {number}", "v")
+        assert len(self.cache._entries) == 3  # noqa: SLF001
+
+
 SCENES: Final = [
     Leader,
     FailingLeader,
@@ -262,12 +304,19 @@ SCENES: Final = [
     Joiner,
     Writer,
     Closer,
+    Batch,
+    Options,
 ]
 
 
 def struck_at(scene: Scene, line: int) -> str:
     """Let ``scene`` be struck at its n-th line; say where that was, or nothing if it has fewer lines."""
-    tracer, before = Striking(line), sys.gettrace()
+    return struck_by(scene, Striking(line))
+
+
+def struck_by(scene: Scene, tracer: Striking) -> str:
+    """Let ``scene`` be struck by ``tracer``; say where that was."""
+    before = sys.gettrace()
     sys.settrace(tracer)
     try:
         scene.act()
@@ -334,7 +383,7 @@ def test_the_campaign_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """If nobody puts an abandoned flight out of the way, the campaign finds who waits for it in vain."""
     monkeypatch.setattr(Loads, "_tidy", lambda *_: None)
     scene = TakeOver()
-    assert struck_at(scene, 70)
+    assert struck_by(scene, StrikingAt("outcome = callback(key)"))
     scene.stuck.let_go()
     assert scene.refresh is not None
     with pytest.raises(TimeoutError):

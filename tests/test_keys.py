@@ -13,7 +13,7 @@ from returns.result import Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadDroppedError, failed
 from lastcache._guard import _GUARDS
-from lastcache.transitions import Outcome
+from lastcache.states import Outcome
 from tests.kit import PATIENCE, ManualClock, error_of, given, gives, in_thread, never, result_of, small_cache, ticks
 
 Cache: TypeAlias = "LastCache[object, str, str]"

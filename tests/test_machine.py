@@ -11,7 +11,7 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import StoredEntry, failed
-from lastcache.transitions import Outcome
+from lastcache.states import Outcome
 from tests.kit import ManualClock, never, result_of, small_cache, ticks
 from tests.model import Model
 

@@ -12,7 +12,7 @@ import pytest
 from returns.result import Success, safe
 
 from lastcache import LastCache, LoadFailure, failed
-from lastcache.transitions import Outcome
+from lastcache.states import Outcome
 from tests.kit import Gated, ManualClock, error_of, gives, in_thread, never, result_of, small_cache, until
 
 

@@ -7,7 +7,7 @@ from returns.maybe import Some
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, Config, LastCache, failed
-from lastcache.transitions import Outcome
+from lastcache.states import Outcome
 from tests.kit import ManualClock, given, gives, never, result_of, small_cache, ticks
 
 YEAR = 365 * 86_400_000_000

@@ -18,7 +18,8 @@ from lastcache import CacheClosedError
 from lastcache._guard import Guard
 from lastcache._state import State
 from lastcache._table import Landed, Table
-from lastcache.transitions import Answer, Outcome, settle
+from lastcache.states import Answer, Outcome
+from lastcache.transitions import settle
 from tests.kit import ManualClock, small_cache
 
 interleave_test: Any = pytest.importorskip(
@@ -202,10 +203,10 @@ def test_no_schedule_breaks(
 
 def lands_though_detached(table: Table[Any, Any, Any, Any], key: Any, flight: Any, outcome: Any, now: int) -> Any:
     """The mistake of a cache that stores what a newer write outran."""
-    entry = table.entries.get(key)
+    entry = table.stock.get(key)
     transition = settle(table.policy, entry, outcome, now)
     if transition.entry is not None:
-        table.entries[key] = transition.entry
+        table.stock.entries[key] = transition.entry
     if table.flights.get(key) is flight:
         del table.flights[key]
     return Landed(transition, entry)

@@ -8,8 +8,9 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, StoredEntry, failed
-from lastcache.transitions import Answer, Outcome
+from lastcache.states import Answer, Outcome
 from tests.kit import given, ticks
+from tests.semantics_table import PAGE, edges, written
 from tests.shells import Cache, Load, Stage, giving, never
 
 TTL: Final = 100
@@ -125,3 +126,14 @@ async def test_stale_while_revalidate(stage: Stage, row: Row) -> None:
     assert (refresh is None) == (row.at_once is None)
     assert refresh is None or await stage.ended(refresh) == row.answer
     assert entries_expected(row.stored) == entries_of(stage.cache)
+
+
+def test_the_page_says_what_the_core_says() -> None:
+    """The table of options and the diagram of states are those that the core gives; ``python -m`` writes them anew."""
+    assert written(PAGE.read_text()) == PAGE.read_text()
+
+
+def test_the_diagram_has_every_state() -> None:
+    """Each state that the core knows is reached, and left again."""
+    states = {"missing", "fresh", "due early", "expired", "extended", "refused", "remembered"}
+    assert {source for source, _, _ in edges()} == {target for _, _, target in edges()} == states

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -23,8 +24,8 @@ from returns.result import Failure, Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LoadDroppedError, LoadFailure, failed
 from lastcache._lanes import running_loop
+from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache, AsyncRevalidation
-from lastcache.transitions import Answer, Outcome
 from tests.kit import PATIENCE, ManualClock, given, in_thread, result_of, ticks
 from tests.shells import SHELLS, Load, TaskCall, TaskGated, giving, never, run_in_loop, task_stage
 
@@ -338,6 +339,20 @@ async def test_a_clock_that_fails_a_background_load() -> None:
         with pytest.raises(OSError, match="no clock"):
             await refresh
         assert await (await behind(cache, "k", giving(Success("new")))) == given("new")
+
+
+async def test_outside_of_the_block_nothing_is_left_to_the_background() -> None:
+    """Without a block a soft timeout is none, and a value whose early load is due is given all the same."""
+    clock = ManualClock()
+    config = Config(global_ttl=ticks(100), soft_timeout=timedelta(0), refresh_after=ticks(50))
+    cache: Cache = AsyncLastCache(config, clock=clock)
+    assert await cache.load_or_store("k", stepping("v")) == given("v")
+    clock.advance(51)
+    for _ in range(3):
+        assert await cache.load_or_store("k", never) == given("v")
+    clock.advance(50)
+    assert await cache.load_or_store("k", stepping("w")) == given("w")
+    await check_at_rest(cache)
 
 
 # --- cancellation

@@ -1,71 +1,121 @@
 """The laws of the pure core, and its table, row by row."""
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, failed
-from lastcache.config import Policy
-from lastcache.transitions import (
+from lastcache.config import FOREVER, Policy
+from lastcache.states import (
     JOIN,
     LOAD,
     NEVER,
     Answer,
+    Early,
     Entry,
     Extended,
     Fresh,
     Outcome,
     Refused,
+    Remembered,
+    Renew,
     Revalidate,
     Serve,
+    Stored,
     Strategy,
     Traffic,
     Transition,
-    deadline,
-    expire,
-    fresh,
-    fresh_until,
-    kept_error,
-    lookup,
-    outrun,
-    settle,
-    view,
 )
-from tests.strategies import failures, outcomes, policies, situations, values
+from lastcache.transitions import dead, deadline, expire, fresh, fresh_until, kept_error, lookup, outrun, settle, view
+from tests.strategies import (
+    draws,
+    failures,
+    instants,
+    outcomes,
+    plain_policies,
+    policies,
+    situations,
+    stored_situations,
+    values,
+)
 
 Situation = tuple[Policy, Entry[int, str], int]
+StoredSituation = tuple[Policy, Stored[int, str], int]
 strategies = st.sampled_from(Strategy)
 traffics = st.sampled_from(Traffic)
 
 POLICY = Policy(global_ttl=100, extend_ttl=50)
+STALE = CachedValue("old", stale=True, err="e")
 FRESH: Fresh[str, str] = Fresh(Success(CachedValue("old")), 1000)
-EXTENDED: Extended[str, str] = Extended(Success(CachedValue("old", stale=True, err="e")), 1000, 700)
-REFUSED: Refused[str, str] = Refused(Failure("e"), NEVER, CachedValue("old", stale=True, err="e"), 1000, 700)
+EARLY: Early[str, str] = Early(Success(CachedValue("old")), 700, 1000)
+EXTENDED: Extended[str, str] = Extended(Success(STALE), 1000, 700, 50)
+REFUSED: Refused[str, str] = Refused(Failure("e"), NEVER, STALE, 1000, 700)
+TOLD: Refused[str, str] = Refused(Failure("e"), 1000, STALE, 1000, 700)
+REMEMBERED: Remembered[str, str] = Remembered(Failure("e"), 1000)
 SIE, SWR = Strategy.STALE_IF_ERROR, Strategy.STALE_WHILE_REVALIDATE
 
 
 @given(situations(), strategies, traffics)
 def test_what_stands_is_served(situation: Situation, strategy: Strategy, traffic: Traffic) -> None:
     """While an entry stands its answer is served, whoever asks and whatever is under way."""
-    _, entry, now = situation
+    policy, entry, now = situation
     if now <= entry.until:
-        assert Serve(entry.answer) == lookup(strategy, entry, traffic, now)
+        assert Serve(entry.answer) == lookup(policy, strategy, entry, traffic, now)
 
 
 @given(situations(), strategies, traffics)
 def test_what_does_not_stand_is_loaded(situation: Situation, strategy: Strategy, traffic: Traffic) -> None:
-    """Past its instant no entry is served, and nobody begins a load where one runs."""
-    _, entry, now = situation
-    if now > entry.until:
-        decision = lookup(strategy, entry, traffic, now)
-        assert decision in ([JOIN] if traffic is Traffic.RUNNING else [LOAD]) or (
-            strategy is SWR and decision == Revalidate(view(entry, now)) and not isinstance(entry, Refused)
-        )
+    """Past its instant no entry is served without a load, and nobody begins one where one runs."""
+    policy, entry, now = situation
+    assume(now > entry.until)
+    decision = lookup(policy, strategy, entry, traffic, now)
+    match decision:
+        case Serve():
+            raise AssertionError
+        case Renew(answer):
+            assert isinstance(entry, Early)
+            assert (answer, now <= entry.fresh_until) == (entry.answer, True)
+        case Revalidate(cached):
+            assert strategy is not SIE
+            assert isinstance(entry, Fresh | Early | Extended)
+            assert cached == view(entry, now)
+        case _:
+            assert decision == (JOIN if traffic is Traffic.RUNNING else LOAD)
 
 
-@given(policies, st.none() | situations().map(lambda situation: situation[1]), values, st.integers(-50, 400))
+@given(situations(), traffics)
+def test_a_soft_timeout_gives_what_stale_while_revalidate_gives(situation: Situation, traffic: Traffic) -> None:
+    """Whoever waits with a soft timeout is given, once it is over, what stale-while-revalidate gives at once."""
+    policy, entry, now = situation
+    softly = lookup(policy, Strategy.STALE_IF_SLOW, entry, traffic, now)
+    assert softly == lookup(policy, SWR, entry, traffic, now)
+
+
+@given(stored_situations(), strategies, traffics, outcomes, draws)
+def test_staleness_is_bounded(
+    situation: StoredSituation, strategy: Strategy, traffic: Traffic, outcome: Outcome[int, str], draw: float
+) -> None:
+    """No stale value is given after a failure later than ``stale_if_error`` past the end of its freshness.
+
+    Nor is one given ahead of a load later than ``stale_while_revalidate`` past it.
+    """
+    policy, entry, now = situation
+    fresh_end = fresh_until(entry)
+    decision = lookup(policy, strategy, entry, traffic, now)
+    if isinstance(decision, Revalidate):
+        assert now <= fresh_end + policy.stale_while_revalidate
+    if isinstance(decision, Serve) and is_successful(decision.answer) and decision.answer.unwrap().stale:
+        assert now <= fresh_end + policy.stale_if_error
+    answer = settle(policy, entry, outcome, now, draw=draw).answer
+    if is_successful(answer) and answer.unwrap().stale:
+        assert now <= fresh_end + policy.stale_if_error
+
+
+@given(plain_policies, st.none() | situations().map(lambda situation: situation[1]), values, instants)
 def test_a_success_is_fresh_for_the_global_ttl(
     policy: Policy, entry: Entry[int, str] | None, value: int, now: int
 ) -> None:
@@ -74,75 +124,156 @@ def test_a_success_is_fresh_for_the_global_ttl(
     assert Transition(bare, Fresh(bare, now + policy.global_ttl)) == settle(policy, entry, Success(value), now)
 
 
-@given(situations(), failures)
-def test_a_failure_keeps_value_and_freshness(situation: Situation, failure: Outcome[int, str]) -> None:
-    """A failure changes neither the stored value nor the instant at which it stopped being fresh."""
+@given(policies, values, instants, st.none() | st.integers(0, 60), draws)
+def test_a_success_is_fresh_for_its_ttl(policy: Policy, value: int, now: int, ttl: int | None, draw: float) -> None:
+    """A value is fresh for its own TTL or the cache's, shortened by at most the jitter; 0 makes it expired.
+
+    Its answer stands as long, or until the early load is due.
+    """
+    entry = fresh(policy, value, now, ttl=ttl, draw=draw)
+    longest = policy.global_ttl if ttl is None else ttl
+    lasts_for = fresh_until(entry) - now
+    assert entry.answer == Success(CachedValue(value))
+    if longest == 0:
+        assert (entry.until, lasts_for) == (now - 1, -1)
+    else:
+        assert max(1, longest * (1 - policy.jitter * draw)) <= lasts_for + 1e-6
+        assert lasts_for <= longest
+        assert entry.until == now + min(lasts_for, policy.refresh_after)
+
+
+@given(situations(), failures, draws)
+def test_a_failure_keeps_value_and_freshness(situation: Situation, failure: Outcome[int, str], draw: float) -> None:
+    """A failure changes neither the stored value nor the instant at which it stopped being fresh, unless it is dead."""
     policy, entry, now = situation
-    settled = settle(policy, entry, failure, now).entry
+    settled = settle(policy, entry, failure, now, draw=draw).entry
+    if isinstance(entry, Remembered) or dead(policy, entry, now):
+        assert settled is None or isinstance(settled, Remembered)
+        return
     assert settled is not None
+    assert not isinstance(settled, Remembered)
     assert (view(entry, now).value, fresh_until(entry)) == (view(settled, now).value, fresh_until(settled))
 
 
-@given(situations(), failures)
-def test_a_failure_changes_nothing_that_stands(situation: Situation, failure: Outcome[int, str]) -> None:
-    """A failure that comes in while the stored answer stands changes nothing."""
+@given(situations(), failures, draws)
+def test_a_failure_changes_no_answer_that_stands(situation: Situation, failure: Outcome[int, str], draw: float) -> None:
+    """A failure that comes in while an answer stands, or of an early load, changes nothing that is answered."""
     policy, entry, now = situation
+    settled = settle(policy, entry, failure, now, draw=draw)
     if now <= entry.until:
-        assert Transition(entry.answer, entry) == settle(policy, entry, failure, now)
+        assert Transition(entry.answer, entry) == settled
+    elif isinstance(entry, Early) and now <= entry.fresh_until:
+        assert isinstance(settled.entry, Fresh | Early)
+        again_at = now + policy.extend_ttl if policy.extend_ttl else FOREVER
+        expected = min(again_at, entry.fresh_until), entry.fresh_until
+        assert (settled.entry.until, fresh_until(settled.entry)) == expected
+        assert settled.answer == entry.answer == settled.entry.answer
 
 
-@given(situations(), outcomes, st.integers(0, 200))
-def test_staleness_is_told(situation: Situation, outcome: Outcome[int, str], later: int) -> None:
+@given(situations(), failures, draws)
+def test_a_failure_is_remembered(situation: Situation, failure: Outcome[int, str], draw: float) -> None:
+    """An answer that is a failure stands for ``negative_ttl``, and not at all without it."""
+    policy, entry, now = situation
+    assume(now > entry.until)
+    settled = settle(policy, entry, failure, now, draw=draw)
+    if is_successful(settled.answer):
+        return
+    if policy.negative_ttl:
+        assert settled.entry is not None
+        assert (settled.entry.answer, settled.entry.until) == (settled.answer, now + policy.negative_ttl)
+    else:
+        assert settled.entry is None or settled.entry.until == NEVER
+
+
+@given(stored_situations(), failures, draws)
+def test_extensions_grow_up_to_a_bound(situation: StoredSituation, failure: Outcome[int, str], draw: float) -> None:
+    """An extension ends with its length or the window, whichever is first; it grows with each covered failure."""
+    policy, entry, now = situation
+    settled = settle(policy, entry, failure, now, draw=draw).entry
+    if not isinstance(settled, Extended) or settled is entry or not policy.extend_ttl:
+        return
+    before = entry.extension if isinstance(entry, Extended) else None
+    longest = max(policy.extend_ttl, policy.global_ttl)
+    expected = policy.extend_ttl if before is None else int(min(before * policy.backoff, longest))
+    assert settled.extension == expected
+    shortest = max(1, int(expected * (1 - policy.jitter * draw)))
+    window = fresh_until(entry) + policy.stale_if_error
+    assert min(now + shortest, window) <= settled.until <= min(now + expected, window)
+
+
+@given(stored_situations(), outcomes, st.integers(0, 200))
+def test_staleness_is_told(situation: StoredSituation, outcome: Outcome[int, str], later: int) -> None:
     """``stale=False`` implies that there is no error, and that the value is within its freshness."""
     policy, entry, now = situation
     settled = settle(policy, entry, outcome, now).entry
-    assert settled is not None
+    if settled is None or isinstance(settled, Remembered):
+        return
     shown = view(settled, now + later)
     assert shown.stale or (shown.err is None and now + later <= fresh_until(settled))
     assert shown.stale == (now + later > fresh_until(settled))
 
 
-@given(situations())
-def test_the_deadline_says_whether_it_is_expired(situation: Situation) -> None:
-    """An entry whose answer stands has its deadline ahead; one whose answer does not stand has it behind."""
-    _, entry, now = situation
-    assert (now <= deadline(entry)) == (now <= entry.until)
-
-
-@given(situations(), outcomes)
-def test_the_waiting_get_what_is_stored(situation: Situation, outcome: Outcome[int, str]) -> None:
-    """Who waited for a load gets the very answer that is stored from then on."""
+@given(stored_situations())
+def test_the_deadline_says_whether_it_is_expired(situation: StoredSituation) -> None:
+    """An entry whose value is given without a load of its own has its deadline ahead; any other has it behind."""
     policy, entry, now = situation
-    transition = settle(policy, entry, outcome, now)
-    assert transition.entry is not None
-    assert transition.answer is transition.entry.answer
+    decision = lookup(policy, SIE, entry, Traffic.NONE, now)
+    given_now = isinstance(decision, Serve | Renew) and is_successful(decision.answer)
+    assert (now <= deadline(entry)) == given_now
+
+
+@given(situations(), outcomes, draws)
+def test_the_waiting_get_what_is_stored(situation: Situation, outcome: Outcome[int, str], draw: float) -> None:
+    """Who waited for a load gets the very answer that is stored from then on, if any is."""
+    policy, entry, now = situation
+    transition = settle(policy, entry, outcome, now, draw=draw)
+    assert transition.entry is None or transition.answer is transition.entry.answer
 
 
 @given(situations(), outcomes)
 def test_an_outrun_load_never_gives_what_is_expired(situation: Situation, outcome: Outcome[int, str]) -> None:
-    """An outrun load gives its own value; if it failed, the newer answer where that stands, else its own error."""
+    """An outrun load gives its own value; if it failed, the newer value where that stands, else its own error."""
     _, entry, now = situation
-    expected = (
-        Success(CachedValue(outcome.unwrap()))
-        if is_successful(outcome)
-        else entry.answer
-        if now <= entry.until
-        else Failure(outcome.failure().err)
-    )
+    if is_successful(outcome):
+        expected: Answer[int, str] = Success(CachedValue(outcome.unwrap()))
+    elif is_successful(entry.answer) and not isinstance(entry, Remembered) and now <= deadline(entry):
+        expected = entry.answer
+    else:
+        expected = Failure(outcome.failure().err)
     assert expected == outrun(entry, outcome, now)
 
 
 @given(situations())
 def test_expire_ends_what_stands_and_nothing_else(situation: Situation) -> None:
     """``expire`` moves a standing deadline to just before now, keeps the value, and leaves an expired entry alone."""
-    _, entry, now = situation
+    policy, entry, now = situation
     expired = expire(entry, now)
+    if isinstance(entry, Remembered) or expired is None:
+        assert expired is None
+        assert isinstance(entry, Remembered)
+        return
+    assert not isinstance(expired, Remembered)
     assert view(expired, now).value == view(entry, now).value
-    if now <= entry.until:
+    if now <= deadline(entry) and not isinstance(entry, Refused):
         assert (now - 1, min(fresh_until(entry), now - 1)) == (expired.until, fresh_until(expired))
-    else:
+    elif not isinstance(entry, Refused):
         assert expired is entry
+    assert isinstance(lookup(policy, SIE, expired, Traffic.NONE, now), type(LOAD))
     assert expire(expired, now) is expired
+
+
+@given(situations(), st.integers(0, 300))
+def test_the_dead_stay_dead(situation: Situation, later: int) -> None:
+    """What is dead is not given, neither by a read nor after a failure, now or later; without bounds nothing dies."""
+    policy, entry, now = situation
+    if dead(policy, entry, now):
+        assert dead(policy, entry, now + later)
+        for strategy in Strategy:
+            assert lookup(policy, strategy, entry, Traffic.NONE, now + later) == LOAD
+        for use_stale in (True, False):
+            told = settle(policy, entry, failed("down", use_stale=use_stale), now + later)
+            assert told.answer == Failure("down")
+    assert not (FOREVER in policy[2:4] and not isinstance(entry, Remembered) and dead(policy, entry, now))
 
 
 @given(situations(), outcomes)
@@ -153,14 +284,11 @@ def test_caching_commutes_with_map(situation: Situation, outcome: Outcome[int, s
     def double(cached: CachedValue[int, str]) -> CachedValue[int, str]:
         return CachedValue(cached.value * 2, cached.stale, cached.err)
 
-    doubled: Entry[int, str]
-    match entry:
-        case Fresh(answer, until):
-            doubled = Fresh(answer.map(double), until)
-        case Extended(answer, until, since):
-            doubled = Extended(answer.map(double), until, since)
-        case Refused(answer, until, cached, expired_at, since):
-            doubled = Refused(answer, until, double(cached), expired_at, since)
+    doubled: Entry[int, str] = entry
+    if isinstance(entry, Refused):
+        doubled = replace(entry, cached=double(entry.cached))
+    elif not isinstance(entry, Remembered):
+        doubled = replace(entry, answer=entry.answer.map(double))
     mapped = settle(policy, doubled, outcome.map(lambda value: value * 2), now)
     assert settle(policy, entry, outcome, now).answer.map(double) == mapped.answer
 
@@ -185,6 +313,17 @@ def test_caching_commutes_with_map(situation: Situation, outcome: Outcome[int, s
         (SWR, FRESH, Traffic.QUEUED, 1001, Revalidate(CachedValue("old", stale=True))),
         (SWR, FRESH, Traffic.RUNNING, 1001, Revalidate(CachedValue("old", stale=True))),
         (SWR, EXTENDED, Traffic.NONE, 1001, Revalidate(CachedValue("old", stale=True, err="e"))),
+        (SIE, EARLY, Traffic.NONE, 700, Serve(EARLY.answer)),
+        (SIE, EARLY, Traffic.NONE, 701, Renew(EARLY.answer)),
+        (SIE, EARLY, Traffic.RUNNING, 1000, Renew(EARLY.answer)),
+        (SIE, EARLY, Traffic.QUEUED, 1001, LOAD),
+        (SIE, REMEMBERED, Traffic.RUNNING, 1000, Serve(REMEMBERED.answer)),
+        (SIE, REMEMBERED, Traffic.NONE, 1001, LOAD),
+        (SIE, TOLD, Traffic.NONE, 1000, Serve(TOLD.answer)),
+        (SIE, TOLD, Traffic.NONE, 1001, LOAD),
+        (SWR, EARLY, Traffic.NONE, 701, Renew(EARLY.answer)),
+        (SWR, EARLY, Traffic.NONE, 1001, Revalidate(CachedValue("old", stale=True))),
+        (SWR, REMEMBERED, Traffic.NONE, 1001, LOAD),
         (SWR, REFUSED, Traffic.NONE, 0, LOAD),
         (SWR, REFUSED, Traffic.QUEUED, 0, LOAD),
         (SWR, REFUSED, Traffic.RUNNING, 0, JOIN),
@@ -194,7 +333,7 @@ def test_the_table_of_lookup(
     strategy: Strategy, entry: Entry[str, str] | None, traffic: Traffic, now: int, expected: object
 ) -> None:
     """Each state, just before, at and after its instant, asks for what the table says."""
-    assert expected == lookup(strategy, entry, traffic, now)
+    assert expected == lookup(POLICY, strategy, entry, traffic, now)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +346,7 @@ def test_the_table_of_lookup(
             failed("f"),
             Transition(
                 Success(CachedValue("old", stale=True, err="f")),
-                Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 1000),
+                Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 1000, 50),
             ),
         ),
         (
@@ -220,7 +359,7 @@ def test_the_table_of_lookup(
             failed("f"),
             Transition(
                 Success(CachedValue("old", stale=True, err="f")),
-                Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 700),
+                Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 700, 50),
             ),
         ),
         (
@@ -233,7 +372,7 @@ def test_the_table_of_lookup(
             failed("f"),
             Transition(
                 Success(CachedValue("old", stale=True, err="f")),
-                Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 700),
+                Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 700, 50),
             ),
         ),
         (
@@ -256,13 +395,20 @@ def test_the_table_of_settle(
         (FRESH, 999, Fresh(FRESH.answer, 998)),
         (FRESH, 1000, Fresh(FRESH.answer, 999)),
         (FRESH, 1001, FRESH),
-        (EXTENDED, 999, Extended(EXTENDED.answer, 998, 700)),
-        (EXTENDED, 1000, Extended(EXTENDED.answer, 999, 700)),
+        (EXTENDED, 999, Extended(EXTENDED.answer, 998, 700, 50)),
+        (EXTENDED, 1000, Extended(EXTENDED.answer, 999, 700, 50)),
         (EXTENDED, 1001, EXTENDED),
+        (EARLY, 699, Fresh(EARLY.answer, 698)),
+        (EARLY, 1000, Fresh(EARLY.answer, 999)),
+        (EARLY, 1001, EARLY),
         (REFUSED, 0, REFUSED),
+        (TOLD, 1000, REFUSED),
+        (TOLD, 1001, TOLD),
+        (REMEMBERED, 1000, None),
+        (REMEMBERED, 1001, None),
     ],
 )
-def test_the_table_of_expire(entry: Entry[str, str], now: int, expected: Entry[str, str]) -> None:
+def test_the_table_of_expire(entry: Entry[str, str], now: int, expected: Entry[str, str] | None) -> None:
     """``expire`` ends what stands just before now, at every boundary, and leaves all else."""
     assert expected == expire(entry, now)
 
@@ -271,12 +417,13 @@ def test_no_extension_leaves_the_deadline() -> None:
     """With ``extend_ttl`` zero a covered failure is marked, and the deadline stays where it was."""
     stale = Success(CachedValue("old", stale=True, err="f"))
     settled = settle(Policy(100, 0), FRESH, failed("f"), 2000)
-    assert Transition(stale, Extended(stale, 1000, 1000)) == settled
+    assert Transition(stale, Extended(stale, 1000, 1000, 0)) == settled
 
 
 def test_the_error_that_is_kept() -> None:
     """The error that an entry keeps alive is the one of its last failed load."""
-    assert [None, None, "e", "e"] == [kept_error(entry) for entry in (None, FRESH, EXTENDED, REFUSED)]
+    entries = (None, FRESH, EARLY, EXTENDED, REFUSED, REMEMBERED)
+    assert [None, None, None, "e", "e", "e"] == [kept_error(entry) for entry in entries]
 
 
 def test_fresh_is_inclusive() -> None:

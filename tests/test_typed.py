@@ -24,6 +24,7 @@ def users() -> answers.Users:
         answers.with_context,
         answers.reads,
         answers.writes,
+        answers.many,
         answers.lifted,
         pipelines.methods,
         flows.flows,
@@ -38,7 +39,8 @@ def test_typed_use(use: object, users: answers.Users) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "use", [tasks.load, tasks.revalidate, tasks.narrower_callbacks, tasks.future_results, tasks.with_context]
+    "use",
+    [tasks.load, tasks.revalidate, tasks.narrower_callbacks, tasks.future_results, tasks.with_context, tasks.many],
 )
 async def test_typed_use_in_tasks(use: Callable[[tasks.AsyncUsers], Awaitable[None]]) -> None:
     """What is typed runs in tasks, too."""
@@ -58,4 +60,5 @@ def test_matched(users: answers.Users) -> None:
 def test_failures() -> None:
     """``failed`` holds what it was given."""
     answers.failures()
+    answers.own_ttls()
     assert answers.only_down(1).failure().use_stale

@@ -6,26 +6,18 @@ and whatever fits comes between. A history is replayed on the table and on the m
 
 from copy import copy
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final
 
 import pytest
 from returns.result import Success
 
 from lastcache import failed
+from lastcache._stock import entry_of
 from lastcache._table import Table
-from lastcache.config import Policy
-from lastcache.transitions import (
-    Join,
-    Load,
-    Outcome,
-    Revalidate,
-    Serve,
-    Strategy,
-    Traffic,
-    deadline,
-    fresh_until,
-    view,
-)
+from lastcache.config import FOREVER, Policy
+from lastcache.states import Join, Load, Outcome, Remembered, Renew, Revalidate, Serve, Strategy, Traffic
+from lastcache.transitions import deadline, fresh_until, view
 from tests.model import Model
 
 KEY: Final = "key"
@@ -53,14 +45,27 @@ class World:
     def fork(self) -> "World":
         """A world with the same past."""
         table: Table[str, str, str, Plane] = Table(self.table.policy)
-        table.entries.update(self.table.entries)
+        for key, kept in self.table.stock.entries.items():
+            table.stock.put(key, entry_of(kept), -1000)
         planes = {plane: copy(plane) for plane in {*self.airborne, *self.table.flights.values()}}
         table.flights.update({key: planes[plane] for key, plane in self.table.flights.items()})
         return World(table, replace(self.model), self.now, self.loads, [planes[plane] for plane in self.airborne])
 
 
-def new_world(extension: int) -> World:
-    return World(Table(Policy(TTL, extension)), Model(TTL, extension))
+def new_world(policy: Policy) -> World:
+    def bound(duration: int) -> float:
+        return inf if duration == FOREVER else duration
+
+    model = Model(
+        ttl=policy.global_ttl,
+        extension=policy.extend_ttl,
+        cover_for=bound(policy.stale_if_error),
+        give_for=bound(policy.stale_while_revalidate),
+        remember_for=policy.negative_ttl,
+        early_after=bound(policy.refresh_after) if policy.refresh_after < policy.global_ttl else inf,
+        growth=int(policy.backoff),
+    )
+    return World(Table(policy), model)
 
 
 def advance(world: World) -> bool:
@@ -84,37 +89,45 @@ def ask_swr(world: World) -> bool:
 
 def ask(world: World, strategy: Strategy) -> bool:
     """Ask, and do what the decision says; it must be the one that the model's history allows."""
-    now, model, flights = world.now, world.model, world.table.flights
-    found = flights.get(KEY)
-    match world.table.decide(strategy, KEY, now):
-        case Serve(answer):
-            assert model.current(now)
-            assert answer == model.standing(now)
+    decision = world.table.decide(strategy, KEY, world.now)
+    match decision:
+        case Serve() | Renew():
+            check_given(world, decision)
         case Revalidate(cached):
             assert strategy is SWR
-            assert model.gives_stale(now)
-            assert cached == model.seen(now)
-            if found is None:
-                flights[KEY] = Plane(Traffic.QUEUED)
-        case Load():
-            assert not model.current(now)
-            assert found is None or found.traffic is Traffic.QUEUED
-            assert strategy is SIE or not model.gives_stale(now)
-            flights[KEY] = take_off(world)
-        case Join():
-            assert not model.current(now)
-            assert found is not None
-            assert found.traffic is Traffic.RUNNING
+            assert world.model.gives_stale(world.now)
+            assert cached == world.model.seen(world.now)
+        case Load() | Join():
+            check_waiting(world, strategy, decision)
+    if isinstance(decision, Load):
+        world.table.flights[KEY] = take_off(world)
+    if isinstance(decision, Renew | Revalidate):
+        world.table.flights.setdefault(KEY, Plane(Traffic.QUEUED))
     return True
 
 
+def check_given(world: World, decision: Serve[str, str] | Renew[str, str]) -> None:
+    """An answer is given where one stands, and its early load is begun where that is due."""
+    assert world.model.current(world.now)
+    assert world.model.due_early(world.now) == isinstance(decision, Renew)
+    assert decision.answer == world.model.standing(world.now)
+
+
+def check_waiting(world: World, strategy: Strategy, decision: Load | Join) -> None:
+    """Who waits finds no answer; a load is begun unless one runs."""
+    found = world.table.flights.get(KEY)
+    assert not world.model.current(world.now)
+    assert strategy is SIE or not world.model.gives_stale(world.now)
+    assert (found is not None and found.traffic is Traffic.RUNNING) == isinstance(decision, Join)
+
+
 def start_queued(world: World) -> bool:
-    """A worker takes the queued load; it runs only if no answer stands by then."""
+    """A worker takes the queued load; it runs only if no answer stands by then, or an early load is due."""
     found = world.table.flights.get(KEY)
     if found is None or found.traffic is not Traffic.QUEUED:
         return False
     del world.table.flights[KEY]
-    if isinstance(world.table.decide(SIE, KEY, world.now), Load):
+    if not isinstance(world.table.decide(SIE, KEY, world.now), Serve):
         world.table.flights[KEY] = take_off(world)
     return True
 
@@ -203,13 +216,18 @@ WRITES: Final = (put, delete, clear, expire)
 
 def check(world: World) -> None:
     """What holds after every step."""
-    entry = world.table.entries.get(KEY)
+    entry = world.table.stock.get(KEY)
     flight = world.table.flights.get(KEY)
-    assert len(world.table.entries) <= 1
+    assert len(world.table.stock.entries) <= 1
     assert flight is None or flight.traffic is Traffic.QUEUED or flight in world.airborne
     assert [plane for plane in world.airborne if plane is flight] == ([flight] if flight in world.airborne else [])
+    assert len(world.table.stock) == (entry is not None and not isinstance(entry, Remembered))
     if entry is None:
-        assert world.model.seen(world.now) is None
+        assert world.model.dead(world.now)
+        world.model.forget()
+        return
+    if isinstance(entry, Remembered):
+        assert not world.model.stored
         return
     shown = view(entry, world.now)
     assert shown == world.model.seen(world.now)
@@ -232,16 +250,45 @@ def walk(world: World, depth: int) -> int:
     return taken
 
 
+OPTIONS: Final = {
+    "no extension": Policy(TTL, 0),
+    "short extension": Policy(TTL, 1),
+    "long extension": Policy(TTL, 3),
+    "covers for a while": Policy(TTL, 3, stale_if_error=2),
+    "never covers": Policy(TTL, 1, stale_if_error=0),
+    "gives for a while": Policy(TTL, 1, stale_while_revalidate=1),
+    "both windows": Policy(TTL, 1, stale_if_error=1, stale_while_revalidate=2),
+    "no staleness": Policy(TTL, 0, stale_if_error=0, stale_while_revalidate=0),
+    "remembers": Policy(TTL, 1, negative_ttl=1),
+    "remembers within windows": Policy(TTL, 2, stale_if_error=2, stale_while_revalidate=1, negative_ttl=2),
+    "early": Policy(TTL, 1, refresh_after=1),
+    "early, once": Policy(TTL, 0, refresh_after=1),
+    "growing extensions": Policy(3, 1, backoff=2),
+    "everything": Policy(3, 1, stale_if_error=4, stale_while_revalidate=3, negative_ttl=1, refresh_after=1, backoff=2),
+}
+
+
 @pytest.mark.parametrize("extension", [0, 1, 3])
 def test_every_short_history(extension: int) -> None:
     """No sequence of six operations on one key breaks an invariant or differs from the model."""
-    assert walk(new_world(extension), 6) > 500_000
+    assert walk(new_world(Policy(TTL, extension)), 6) > 500_000
+
+
+@pytest.mark.parametrize("policy", OPTIONS.values(), ids=OPTIONS)
+def test_every_history_of_a_stored_key(policy: Policy) -> None:
+    """Nor does any sequence of four operations under any option, from a key that is missing, fresh or expired on."""
+    for past in ((), (put,), (put, leap), (put, leap, ask_swr, start_queued), (put, leap, ask_sie, land_refused)):
+        world = new_world(policy)
+        for step in past:
+            step(world)
+            check(world)
+        assert walk(world, 4) > 5_000
 
 
 @pytest.mark.parametrize("extension", [0, 3])
 def test_every_longer_history_of_a_stored_key(extension: int) -> None:
     """Nor does any sequence of five operations after the key was stored, expired and asked for."""
-    world = new_world(extension)
+    world = new_world(Policy(TTL, extension))
     for step in (put, leap, ask_swr, start_queued):
         assert step(world)
     assert walk(world, 5) > 100_000

@@ -10,7 +10,7 @@ import pytest
 from returns.result import Result, Success
 
 from lastcache import CachedValue, LastCache, LoadDroppedError, Revalidation, failed
-from lastcache.transitions import Answer, Outcome
+from lastcache.states import Answer, Outcome
 from tests.kit import (
     Gated,
     ManualClock,

@@ -1,6 +1,6 @@
 """The types of answers, as users meet them; each function is checked, and run by ``tests.test_typed``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,6 +91,31 @@ def with_context(cache: Users) -> None:
     assert_type(answer, Result[CachedValue[User, Error], Error])
     behind = cache.async_load_or_store_with_ctx({7: User("Bob")}, 7, from_database)
     assert_type(behind, Result[Revalidation[User, Error], Error])
+
+
+def many(cache: Users) -> None:
+    """A batch gives an answer for each key; its callback returns a mapping of outcomes."""
+
+    def load_all(user_ids: tuple[int, ...]) -> dict[int, Result[User, LoadFailure[Error]]]:
+        return {user_id: either(user_id) for user_id in user_ids}
+
+    def only_down_all(user_ids: tuple[int, ...]) -> Mapping[int, Result[User, LoadFailure[Down]]]:
+        return {user_id: only_down(user_id) for user_id in user_ids}
+
+    assert_type(cache.load_or_store_many([1, 2], load_all), dict[int, Result[CachedValue[User, Error], Error]])
+    assert_type(cache.load_or_store_many({3}, only_down_all), dict[int, Result[CachedValue[User, Error], Error]])
+    cache.clear()
+
+
+def own_ttls() -> None:
+    """A value's own TTL is a function of the value."""
+
+    def ttl_for(user: User) -> timedelta:
+        return timedelta(seconds=len(user.name))
+
+    cache = LastCache[int, User, Error](Config(max_entries=10, jitter=0), ttl_for=ttl_for)
+    assert_type(cache, LastCache[int, User, Error])
+    cache.set(1, User("Ada"), ttl=timedelta(seconds=1))
 
 
 def reads(cache: Users) -> None:

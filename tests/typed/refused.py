@@ -61,6 +61,14 @@ async def mistakes_in_tasks(cache: AsyncUsers, threads: Users) -> None:
     cache.set(1, "Ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def mistakes_in_batches(cache: Users) -> None:
+    """The callback of a batch takes a tuple, and returns a mapping of outcomes."""
+    cache.load_or_store_many([1], either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cache.load_or_store_many(["1"], lambda _keys: {})  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    LastCache[int, User, Error](ttl_for=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Config(jitter="0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def caches_are_invariant(cache: LastCache[int, bool, str]) -> None:
     """A cache is written to, so that one of a subtype is no substitute."""
     wider: LastCache[int, int, str] = cache  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

@@ -90,3 +90,14 @@ async def with_context(cache: AsyncUsers) -> None:
         behind = await cache.async_load_or_store_with_ctx({7: User("Bob")}, 7, from_database)
         assert_type(behind, Result[AsyncRevalidation[User, Error], Error])
     assert_type(AsyncLastCache[int, User, Error](Config()), AsyncLastCache[int, User, Error])
+
+
+async def many(cache: AsyncUsers) -> None:
+    """A batch gives an answer for each key."""
+
+    async def load_all(user_ids: tuple[int, ...]) -> dict[int, Result[User, LoadFailure[Error]]]:
+        return {user_id: await either(user_id) for user_id in user_ids}
+
+    answers = await cache.load_or_store_many([1, 2], load_all)
+    assert_type(answers, dict[int, Result[CachedValue[User, Error], Error]])
+    cache.clear()
