@@ -1,0 +1,1 @@
+"""Measurements beside other caches; never timed by the tests."""
