@@ -420,6 +420,15 @@ def test_no_extension_leaves_the_deadline() -> None:
     assert Transition(stale, Extended(stale, 1000, 1000, 0)) == settled
 
 
+def test_an_extension_longer_than_the_ttl_does_not_shrink() -> None:
+    """Extensions grow up to the longer of ``extend_ttl`` and ``global_ttl``."""
+    for policy, expected in ((Policy(10, 50, backoff=2.0), 50), (Policy(80, 50, backoff=2.0), 80)):
+        entry: Entry[str, str] = Extended(Success(STALE), 1000, 700, 50)
+        assert settle(policy, entry, failed("f"), 2000).entry == Extended(
+            Success(CachedValue("old", stale=True, err="f")), 2000 + expected, 700, expected
+        )
+
+
 def test_the_error_that_is_kept() -> None:
     """The error that an entry keeps alive is the one of its last failed load."""
     entries = (None, FRESH, EARLY, EXTENDED, REFUSED, REMEMBERED)
