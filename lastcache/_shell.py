@@ -119,10 +119,12 @@ class Shell(Generic[K, V, E, C]):
 
     def measured(self, outcome: Outcome[V, E]) -> Returned[V, E]:
         """Add to what a callback returned all that the core must be told."""
-        ttl = None
-        if self._ttl_for is not None and is_successful(outcome):
-            ttl = checked_ttl(self._ttl_for(outcome.unwrap()))
+        ttl = self.ttl_of(outcome.unwrap()) if is_successful(outcome) else None
         return Returned(outcome, self._clock(), ttl, self.draw())
+
+    def ttl_of(self, value: V) -> int | None:
+        """Give the nanoseconds of the value's own TTL, if it has one. Raises what the user's function raises."""
+        return None if self._ttl_for is None else checked_ttl(self._ttl_for(value))
 
     def draw(self) -> float:
         """Draw for jitter, where there is any."""

@@ -80,10 +80,11 @@ class Store(Generic[K, V, E, C]):
     def set(self, key: K, value: V, *, ttl: timedelta | None = None) -> None:
         """Store ``value`` as if it had just been loaded. A load that began before changes nothing any more.
 
-        ``ttl`` is how long it is fresh, in place of the cache's own; zero stores it expired. Raises ``ConfigError``.
+        ``ttl`` is how long it is fresh, in place of what ``ttl_for`` or the cache says; zero stores it expired. Raises
+        ``ConfigError``, or what ``ttl_for`` raises.
         """
         hash(key)
-        own = None if ttl is None else checked_ttl(ttl)
+        own = self._shell.ttl_of(value) if ttl is None else checked_ttl(ttl)
         self._shell.write(self._shell.state.table.set, key, value, self._clock(), ttl=own, draw=self._shell.draw())
 
     def expire(self, key: K) -> None:

@@ -40,8 +40,8 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     Errors of misuse: ``ConfigError`` for an option or a clock that is none, ``ReentrantLoadError`` for a callback that
     would wait for itself, ``TypeError`` for a callback that returns something else, and ``CacheClosedError``.
 
-    ``clock`` gives nanoseconds, and must not go back. ``ttl_for`` gives a loaded value a TTL of its own; zero stores it
-    expired. It is called after the callback, as a part of it.
+    ``clock`` gives nanoseconds, and must not go back. ``ttl_for`` gives a value a TTL of its own; zero stores it
+    expired. It is called after the callback, as a part of it, and for what is ``set`` without a TTL.
 
     >>> from datetime import timedelta
     >>> from returns.result import Success

@@ -77,6 +77,17 @@ def test_what_is_no_count_is_refused(value: object) -> None:
     assert str(told.value) == f"async_semaphore={value!r}: must be an int of 1 or more"
 
 
+@pytest.mark.parametrize("value", NO_COUNT, ids=repr)
+def test_what_is_no_bound_is_refused(value: object) -> None:
+    """The bound of a cache is a count, or None for no bound."""
+    if value is None:
+        assert make("max_entries", value) == Config()
+        return
+    with pytest.raises(ConfigError) as told:
+        make("max_entries", value)
+    assert str(told.value) == f"max_entries={value!r}: must be an int of 1 or more, or None"
+
+
 def test_zero() -> None:
     """A TTL of zero is refused, an extension of zero is the default."""
     with pytest.raises(ConfigError, match=r"^global_ttl=datetime.timedelta\(0\): must be a timedelta above zero$"):
@@ -102,6 +113,7 @@ def test_defaults() -> None:
         refresh_after=None,
         jitter=0.0,
         backoff=1.0,
+        max_entries=None,
     )
 
 

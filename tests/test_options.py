@@ -210,7 +210,7 @@ def flights(cache: Any) -> list[object]:
 
 
 async def test_a_value_may_have_its_own_ttl(stage: Stage) -> None:
-    """``ttl_for`` gives a loaded value its TTL; zero stores it expired; ``set`` may give another."""
+    """``ttl_for`` gives a value its TTL, loaded or set; zero stores it expired; the TTL that ``set`` is given wins."""
     cache = await stage.open(ttl_for=lambda value: ticks(int(value)))
     for value in ("5", "0"):
         assert await stage.ask(value, giving(Success(value))) == given(value)
@@ -218,7 +218,7 @@ async def test_a_value_may_have_its_own_ttl(stage: Stage) -> None:
     assert cache.peek("0") == Some(CachedValue("0", stale=True))
     cache.set("9", "9")
     cache.set("8", "8", ttl=ticks(3))
-    assert [cache.ttl("9"), cache.ttl("8")] == [Some(ticks(100)), Some(ticks(3))]
+    assert [cache.ttl("9"), cache.ttl("8")] == [Some(ticks(9)), Some(ticks(3))]
 
 
 async def test_a_ttl_function_that_raises_is_a_part_of_the_callback(stage: Stage) -> None:
@@ -226,12 +226,14 @@ async def test_a_ttl_function_that_raises_is_a_part_of_the_callback(stage: Stage
     cache = await stage.open(ttl_for=lambda value: timedelta(seconds=value["no such"]))
     with pytest.raises(TypeError):
         await stage.ask("k", NEW)
+    with pytest.raises(TypeError):
+        cache.set("k", "v")
     wrong: Any = lambda _value: 60  # noqa: E731  # the mistake under test
     await stage.open(ttl_for=wrong)
     with pytest.raises(ConfigError, match=r"^ttl=60: must be a timedelta"):
         await stage.ask("k", NEW)
     with pytest.raises(ConfigError, match=r"^ttl=60: must be a timedelta"):
-        cache.set("k", "v", ttl=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        stage.cache.set("k", "v", ttl=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match=r"^ttl_for=60: must be a function"):
         await stage.open(ttl_for=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert len(cache) == 0
