@@ -111,18 +111,16 @@ def settle(
         entered = fresh(policy, outcome.unwrap(), now, ttl=ttl, draw=draw)
         return Transition(entered.answer, entered)
     failure = outcome.failure()
-    if entry is None or dead(policy, entry, now):
-        return _denied(policy, failure.err, now)
-    if now <= entry.until:
+    if entry is not None and now <= entry.until:
         return Transition(entry.answer, entry)
+    if entry is None or isinstance(entry, Remembered) or dead(policy, entry, now):
+        return _denied(policy, failure.err, now)
     return _settle_failure(policy, entry, failure, now, draw)
 
 
 def _settle_failure(
-    policy: Policy, entry: Entry[V, E], failure: LoadFailure[E], now: int, draw: float
+    policy: Policy, entry: Stored[V, E], failure: LoadFailure[E], now: int, draw: float
 ) -> Transition[V, E]:
-    if isinstance(entry, Remembered):
-        return _denied(policy, failure.err, now)
     if isinstance(entry, Early) and now <= entry.fresh_until:
         return Transition(entry.answer, _put_off(policy, entry, now))
     covered = failure.use_stale and now <= fresh_until(entry) + policy.stale_if_error

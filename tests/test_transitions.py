@@ -420,6 +420,70 @@ def test_no_extension_leaves_the_deadline() -> None:
     assert Transition(stale, Extended(stale, 1000, 1000, 0)) == settled
 
 
+@pytest.mark.parametrize(
+    ("policy", "ttl", "draw", "expected"),
+    [
+        (Policy(100), None, 0.0, Fresh(EARLY.answer, 100)),
+        (Policy(100), 0, 0.0, Fresh(EARLY.answer, -1)),
+        (Policy(100, jitter=0.5), 0, 1.0, Fresh(EARLY.answer, -1)),
+        (Policy(100, jitter=0.5), None, 1.0, Fresh(EARLY.answer, 50)),
+        (Policy(100, jitter=0.9), 1, 1.0, Fresh(EARLY.answer, 1)),
+        (Policy(100, refresh_after=99), None, 0.0, Early(EARLY.answer, 99, 100)),
+        (Policy(100, refresh_after=100), None, 0.0, Fresh(EARLY.answer, 100)),
+    ],
+)
+def test_the_table_of_fresh(policy: Policy, ttl: int | None, draw: float, expected: Entry[str, str]) -> None:
+    """A value that comes in at 0 is stored as the table says, whether it was loaded or set."""
+    assert expected == fresh(policy, "old", 0, ttl=ttl, draw=draw)
+    assert expected == settle(policy, None, Success("old"), 0, ttl=ttl, draw=draw).entry
+
+
+def test_without_a_draw_nothing_is_shortened() -> None:
+    """Who draws nothing gets the whole TTL."""
+    policy = Policy(100, jitter=0.5)
+    assert fresh(policy, "old", 0) == settle(policy, None, Success("old"), 0).entry == Fresh(EARLY.answer, 100)
+
+
+@pytest.mark.parametrize(
+    ("extension", "now", "expected"),
+    [
+        (50, 701, Early(EARLY.answer, 751, 1000)),
+        (50, 949, Early(EARLY.answer, 999, 1000)),
+        (50, 950, Fresh(EARLY.answer, 1000)),
+        (50, 1000, Fresh(EARLY.answer, 1000)),
+        (0, 701, Fresh(EARLY.answer, 1000)),
+        (50, 1001, Extended(Success(CachedValue("old", stale=True, err="f")), 1051, 1000, 50)),
+    ],
+)
+def test_the_table_of_early_failures(extension: int, now: int, expected: Entry[str, str]) -> None:
+    """A failed early load puts the next one off; one that comes past the freshness is settled as ever."""
+    assert expected == settle(Policy(100, extension), EARLY, failed("f"), now).entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "now", "expected"),
+    [
+        (REMEMBERED, 1000, False),
+        (REMEMBERED, 1001, True),
+        (FRESH, 1020, False),
+        (FRESH, 1021, True),
+        (EARLY, 1020, False),
+        (EARLY, 1021, True),
+        (EXTENDED, 1000, False),
+        (EXTENDED, 1001, True),
+        (REFUSED, 720, False),
+        (REFUSED, 721, True),
+        (TOLD, 1000, False),
+        (TOLD, 1001, True),
+    ],
+)
+def test_the_table_of_the_dead(entry: Entry[str, str], now: int, *, expected: bool) -> None:
+    """An entry dies past the longer window, or with what it remembered or extended, at the instant after."""
+    for windows in ((10, 20), (20, 10)):
+        policy = Policy(100, 50, stale_if_error=windows[0], stale_while_revalidate=windows[1])
+        assert dead(policy, entry, now) == expected
+
+
 def test_an_extension_longer_than_the_ttl_does_not_shrink() -> None:
     """Extensions grow up to the longer of ``extend_ttl`` and ``global_ttl``."""
     for policy, expected in ((Policy(10, 50, backoff=2.0), 50), (Policy(80, 50, backoff=2.0), 80)):
