@@ -6,40 +6,32 @@ that is cancelled leaves the load to one of those who wait, so that nothing need
 behind is put in order by ``_tidy``, without waiting: also when a coroutine is closed because its loop has died.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from threading import get_ident
-from typing import TypeAlias, TypeVar, cast, final
+from typing import TypeAlias, TypeVar, final
 
-from anyio import create_task_group, get_cancelled_exc_class, get_current_task, move_on_after
-from returns.io import IOResult
-from returns.pipeline import is_successful
-from returns.result import Failure, Result, Success
-from returns.unsafe import unsafe_perform_io
+from anyio import create_task_group, get_current_task, move_on_after
 
 from lastcache._background import Worker, resolve_all
-from lastcache._batches import Batch, check_mapping, check_surplus, outcome_of
+from lastcache._batches import Batch, check_surplus
 from lastcache._circles import ASKER, current_asker, waiting
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh, Returned, Stale, dropped
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh, Stale
 from lastcache._guard import Guard, inside
 from lastcache._lanes import AsyncRefresh, Block, Lane, running_loop, shield_from_interrupts
-from lastcache._outcomes import check_awaitable, check_outcome
 from lastcache._shell import Shell
 from lastcache._state import CLOSED, State
+from lastcache._task_calls import BatchCallback, Callback, alone, attempt, attempt_many, drop, told
 from lastcache.config import Config
 from lastcache.errors import LoadDroppedError
-from lastcache.records import LoadFailure
-from lastcache.states import Answer, Outcome, Strategy
+from lastcache.states import Answer, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
 
-Callback: TypeAlias = Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
-BatchCallback: TypeAlias = Callable[[tuple[K, ...]], Awaitable[Mapping[K, Outcome[V, E]]]]
 TaskBatch: TypeAlias = Batch[K, V, E, Callback[K, V, E]]
 TaskFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
 TaskQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
@@ -67,14 +59,14 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         lanes, self._lanes = self._lanes, {}
         for lane in lanes.values():
             lane.state.table.leave()
-            _drop(lane.state.renew(), "the process forked")
+            drop(lane.state.renew(), "the process forked")
 
     def close(self) -> None:
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
         self._guard.write(self._shut)
         # What is queued leaves the queue once it was told, so that closing again completes what was broken off.
         for lane in self.lanes():
-            _drop(lane.state.background.waiting(), CLOSED)
+            drop(lane.state.background.waiting(), CLOSED)
             self._guard.write(lane.state.background.drain)
 
     def _shut(self) -> object:
@@ -90,7 +82,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         lane = self._lanes.get(id(loop))
         if lane is None or lane.loop() is not loop:
             lane, ended = self._guard.run(self._open_lane, loop)
-            _drop(ended, "its event loop has ended")
+            drop(ended, "its event loop has ended")
         return lane
 
     def _open_lane(self, loop: object) -> tuple[TaskLane[K, V, E], list[TaskQueued[K, V, E]]]:
@@ -192,7 +184,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         """Answer where nothing may be waited for, or stored."""
         at_hand = self.at_hand_of(keys)
         missing = tuple(key for key in keys if key not in at_hand)
-        return at_hand | (self.uncached_of(missing, await _attempt_many(callback, missing)) if missing else {})
+        return at_hand | (self.uncached_of(missing, await attempt_many(callback, missing)) if missing else {})
 
     async def _board_many(
         self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]
@@ -212,12 +204,12 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
     async def _lead_many(
         self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]
     ) -> None:
-        self.board(lane.state, batch, partial(_alone, callback), self._clock())
+        self.board(lane.state, batch, partial(alone, callback), self._clock())
         if not batch.own:
             return
         batch.flight.calling = True
         with waiting(batch.flight.asker, batch.flight):
-            returned = await _attempt_many(callback, tuple(batch.own))
+            returned = await attempt_many(callback, tuple(batch.own))
         self.land_batch(lane.state, batch, returned)
         check_surplus(batch.own, returned)
 
@@ -307,7 +299,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         """Drop a load that was about to start."""
         self._guard.run(lane.state.background.leave, worker)
         self._guard.run(lane.state.table.detach, queued.key, queued)
-        _drop([queued], why)
+        drop([queued], why)
 
     async def _work(
         self, lane: TaskLane[K, V, E], block: TaskBlock[K, V, E], worker: Worker, queued: TaskQueued[K, V, E]
@@ -325,7 +317,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
             with flight.latch:
                 landing = await self._lead_behind(lane, queued, flight)
         except BaseException as struck:
-            landing = _told(lane, struck)
+            landing = told(struck, here=lane.is_here())
         finally:
             flight.behind = None
             self._tidy(lane, queued.key, flight)
@@ -358,65 +350,3 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
 
     def _forget(self, refresh: Refresh[V, E]) -> None:
         self._refreshes.pop(refresh, None)
-
-
-async def attempt(
-    callback: Callback[K, V, E], key: K, measured: Callable[[Outcome[V, E]], Returned[V, E]]
-) -> Returned[V, E] | Raised:
-    """Await ``callback``. What it raises comes back as a value, except what is meant for one caller alone.
-
-    Cancellation, ``KeyboardInterrupt``, ``SystemExit`` and ``GeneratorExit`` are no ``Exception``: they pass through.
-    """
-    try:
-        promised = callback(key)
-        check_awaitable(promised)
-        returned = await promised
-        outcome = _out_of_io(returned) if isinstance(returned, IOResult) else returned
-        check_outcome(outcome)
-        return measured(outcome)
-    except Exception as err:
-        return Raised(err, err.__traceback__, get_ident())
-
-
-async def _alone(callback: BatchCallback[K, V, E], key: K) -> Outcome[V, E]:
-    """Load one key with a callback of many."""
-    returned = await callback((key,))
-    check_mapping(returned)
-    return outcome_of(key, returned)
-
-
-async def _attempt_many(callback: BatchCallback[K, V, E], keys: tuple[K, ...]) -> Mapping[K, Outcome[V, E]] | Raised:
-    """Await ``callback``; what it raises comes back as a value, as in ``attempt``."""
-    try:
-        promised = callback(keys)
-        check_awaitable(promised)
-        returned = await promised
-        check_mapping(returned)
-    except Exception as err:
-        return Raised(err, err.__traceback__, get_ident())
-    return returned
-
-
-def _out_of_io(returned: IOResult[V, E]) -> Result[V, E]:
-    if is_successful(returned):
-        return Success(unsafe_perform_io(returned.unwrap()))
-    return Failure(unsafe_perform_io(returned.failure()))
-
-
-def _told(lane: Lane[K, V, E, C], struck: BaseException) -> Raised:
-    """Decide what those hear who wait for a background load that was struck: never that they were cancelled."""
-    if not lane.is_here():
-        return dropped("its event loop has ended")
-    rest = _without_cancellation(struck)
-    return dropped("it was cancelled") if rest is None else Raised(rest, rest.__traceback__, get_ident())
-
-
-def _without_cancellation(struck: BaseException) -> BaseException | None:
-    cancelled = get_cancelled_exc_class()
-    if isinstance(struck, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", struck).split(cancelled)[1]
-    return None if isinstance(struck, cancelled) else struck
-
-
-def _drop(queued: Iterable[Queued[K, V, E, C]], why: str) -> None:
-    resolve_all([refresh for unrun in queued for refresh in unrun.refreshes], dropped(why))

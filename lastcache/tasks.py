@@ -20,7 +20,8 @@ from lastcache.records import CachedValue, LoadFailure
 from lastcache.states import Outcome, Strategy
 
 try:
-    from lastcache._task_loads import Callback, TaskLoads
+    from lastcache._task_calls import Callback
+    from lastcache._task_loads import TaskLoads
 except ImportError as missing:
     raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
 
