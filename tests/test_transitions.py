@@ -484,6 +484,15 @@ def test_the_table_of_the_dead(entry: Entry[str, str], now: int, *, expected: bo
         assert dead(policy, entry, now) == expected
 
 
+def test_a_failure_finds_the_dead_gone() -> None:
+    """A failure of a key whose value is past both windows is a first failure: the value is kept no longer."""
+    policy = Policy(100, 50, stale_if_error=10, stale_while_revalidate=20)
+    assert settle(policy, FRESH, failed("f"), 1020).entry == Refused(
+        Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 1000
+    )
+    assert settle(policy, FRESH, failed("f"), 1021) == Transition(Failure("f"), None)
+
+
 def test_an_extension_longer_than_the_ttl_does_not_shrink() -> None:
     """Extensions grow up to the longer of ``extend_ttl`` and ``global_ttl``."""
     for policy, expected in ((Policy(10, 50, backoff=2.0), 50), (Policy(80, 50, backoff=2.0), 80)):
