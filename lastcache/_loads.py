@@ -97,6 +97,7 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
     def ask_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
         """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
         wanted = tuple(dict.fromkeys(keys))
+        self.check_open()
         asker, landings = current_asker(), dict[K, Landing[V, E]]()
         if inside() is not None or (asker is not None and asker.boarding):
             landings = self._many_inside(wanted, callback)

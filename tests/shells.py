@@ -462,3 +462,8 @@ def giving(outcome: Outcome[Json, str]) -> Load:
 async def never(_key: str) -> Outcome[Json, str]:
     """Stand for a callback that must not be called."""
     raise AssertionError("this callback must not run")
+
+
+async def never_many(_keys: tuple[str, ...]) -> Mapping[str, Outcome[Json, str]]:
+    """Stand for a callback of many keys that must not be called."""
+    raise AssertionError("this callback must not run")

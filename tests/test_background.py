@@ -16,7 +16,7 @@ from returns.result import Failure, Success
 from lastcache import CacheClosedError, CachedValue, LoadDroppedError, failed
 from lastcache.states import Outcome
 from tests.kit import given
-from tests.shells import Given, Stage, giving, never
+from tests.shells import Given, Stage, giving, never, never_many
 
 STALE = CachedValue[str, str]("old", stale=True)
 
@@ -280,3 +280,6 @@ async def test_close_waits_for_nothing_and_leaves_nobody_waiting(stage: Stage) -
     for ask in (stage.ask, stage.revalidate):
         with pytest.raises(CacheClosedError):
             await ask("k", never)
+    for keys in ([], ["k"]):
+        with pytest.raises(CacheClosedError):
+            await stage.ask_many(keys, never_many)

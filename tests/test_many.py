@@ -9,7 +9,7 @@ from returns.result import Failure, Success
 from lastcache import CachedValue, ReentrantLoadError, failed
 from lastcache.states import Outcome
 from tests.kit import given, ticks
-from tests.shells import LoadMany, Stage, drive, giving, never
+from tests.shells import LoadMany, Stage, drive, giving, never, never_many
 
 
 class Asked:
@@ -22,11 +22,6 @@ class Asked:
     async def __call__(self, keys: tuple[str, ...]) -> Mapping[str, Outcome[Any, str]]:
         self.given.append(keys)
         return {key: self.outcomes.get(key, Success(key.upper())) for key in keys}
-
-
-async def never_many(_keys: tuple[str, ...]) -> Mapping[str, Outcome[Any, str]]:
-    """Stand for a callback that must not be called."""
-    raise AssertionError("this callback must not run")
 
 
 async def test_only_what_needs_a_load_is_asked_for(stage: Stage) -> None:
