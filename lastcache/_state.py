@@ -123,8 +123,8 @@ class State(Generic[K, V, E, C]):
 
     def _share_early(self, key: K, callback: C, found: Attached[K, V, E, C] | None) -> None:
         """See to it that an early load of ``key`` is under way; nobody waits for it."""
-        if found is None:
-            self._share(key, callback, None)
+        if found is None or found.traffic is Traffic.NONE:
+            self._share(key, callback, found)
 
     def _put_behind(self, key: K, behind: Queued[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
         """Let the flight that runs stand in for ``behind``, or else queue it."""

@@ -8,6 +8,7 @@ import linecache
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
@@ -22,10 +23,12 @@ from returns.result import Success
 
 import lastcache
 from lastcache import Config, LastCache, ReentrantLoadError, Revalidation, failed
+from lastcache._flight import Answered, Flight
 from lastcache._loads import Loads
-from lastcache.states import Answer, Outcome
+from lastcache._state import State
+from lastcache.states import Answer, Outcome, Strategy
 from lastcache.tasks import AsyncLastCache
-from tests.kit import PATIENCE, Gated, ManualClock, gives, in_thread, never, small_cache, ticks
+from tests.kit import PATIENCE, Gated, ManualClock, given, gives, in_thread, never, small_cache, ticks
 from tests.shells import TaskCall
 
 pytestmark = [
@@ -35,6 +38,7 @@ pytestmark = [
 ]
 
 Cache: TypeAlias = LastCache[str, str, str]
+Load: TypeAlias = Callable[[str], Outcome[str, str]]
 Home: Final = str(Path(lastcache.__file__).parent)
 SECOND: Final = 1.0
 
@@ -358,6 +362,17 @@ def test_an_interrupted_call_leaves_no_trace_in_the_context() -> None:
 
     with pytest.raises(ReentrantLoadError):
         in_thread(lambda: cache.load_or_store("k", load)).result(SECOND)
+
+
+def test_an_abandoned_load_does_not_keep_the_early_one_away() -> None:
+    """A reader who finds an early load due, and only the trace of one that an interrupt ended, has it begin."""
+    clock = ManualClock()
+    state = State[str, str, str, Load](Config(refresh_after=ticks(60)))
+    state.table.set("k", "old", clock())
+    state.table.flights["k"] = Flight(None)
+    clock.advance(61)
+    step = state.decide(Strategy.STALE_IF_ERROR, "k", never, Flight(None), clock())
+    assert (step, len(state.background)) == (Answered(given("old")), 1)
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
