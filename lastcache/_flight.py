@@ -1,4 +1,4 @@
-"""One load for one key, in threads: queued behind a stale answer, or under way, with a latch for its joiners."""
+"""One load for one key: queued behind a stale answer, or under way, with a latch for its joiners."""
 
 import threading
 import time

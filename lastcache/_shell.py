@@ -14,7 +14,7 @@ from lastcache._forks import renew_in_children
 from lastcache._guard import Guard, inside
 from lastcache._outcomes import forget_frames
 from lastcache._state import State
-from lastcache.config import Config, checked_ttl
+from lastcache.config import Config, checked_clock, checked_config, checked_ttl, checked_ttl_for
 from lastcache.states import Outcome, Strategy
 from lastcache.transitions import kept_error, settle
 
@@ -27,15 +27,16 @@ T = TypeVar("T")
 
 
 class Shell(Generic[K, V, E, C]):
-    """The state of one cache behind its guard; ``C`` is the type of its callbacks."""
+    """The state of one cache behind its guard; ``C`` is the type of its callbacks. Raises ``ConfigError``."""
 
     __slots__ = ("__weakref__", "_clock", "_guard", "_soft_timeout", "_ttl_for", "state")
 
     def __init__(
         self, config: Config, clock: Callable[[], int], ttl_for: Callable[[V], timedelta] | None = None
     ) -> None:
-        self._clock = clock
-        self._ttl_for = ttl_for
+        checked_config(config)
+        self._clock = checked_clock(clock)
+        self._ttl_for = checked_ttl_for(ttl_for)
         self._soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
         self._guard = Guard()
         self.state: State[K, V, E, C] = State(config)

@@ -83,8 +83,10 @@ class Stock(Generic[K, V, E]):
         """Store ``entry``, sweep a little, evict what is too much, and give what was there before."""
         replaced = self.entries.get(key)
         kept = entry if self._max_entries is None else self._held(key, entry, replaced, self._max_entries)
-        if self._mortal:
-            self._turns[key] = None
+        if not self._mortal:
+            self.entries[key] = kept
+            return replaced
+        self._turns[key] = None
         if isinstance(entry, Remembered):
             self.valueless[key] = None
             self.entries[key] = kept

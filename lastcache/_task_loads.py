@@ -132,7 +132,6 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
 
         Outside of a block, where nothing could load in the background, it waits as if there were no such timeout.
         """
-        self.check_open()
         if self._soft_timeout is None or not self.lane().blocks:
             return await self.ask(Strategy.STALE_IF_ERROR, key, callback)
         step = await self.ask(Strategy.STALE_IF_SLOW, key, callback)
@@ -149,7 +148,6 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         if inside() is not None:
             at_hand = self.state.at_hand(strategy, key, self._clock())
             return self.uncached(key, await attempt(callback, key, self.measured)) if at_hand is None else at_hand
-        self.check_open()
         lane, asker = self.lane(), current_asker()
         while True:
             flight: TaskFlight[K, V, E] = Flight(asker)

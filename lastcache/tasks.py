@@ -15,7 +15,7 @@ from returns.result import Result, Success
 
 from lastcache._flight import Stale
 from lastcache._store import Store
-from lastcache.config import Config, checked_clock, checked_config, checked_ttl_for
+from lastcache.config import Config
 from lastcache.records import CachedValue, LoadFailure
 from lastcache.states import Outcome, Strategy
 
@@ -80,9 +80,7 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
     ) -> None:
-        self._loads: TaskLoads[K, V, E] = TaskLoads(
-            checked_config(config), checked_clock(clock), checked_ttl_for(ttl_for)
-        )
+        self._loads: TaskLoads[K, V, E] = TaskLoads(config, clock, ttl_for)
         super().__init__(self._loads, clock)
 
     async def load_or_store(

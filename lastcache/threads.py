@@ -16,7 +16,7 @@ from returns.result import Result
 from lastcache._flight import Revalidation, without_refresh
 from lastcache._loads import Callback, Loads
 from lastcache._store import Store
-from lastcache.config import Config, checked_clock, checked_config, checked_ttl_for
+from lastcache.config import Config
 from lastcache.records import CachedValue
 from lastcache.states import Outcome, Strategy
 
@@ -59,7 +59,7 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
     ) -> None:
-        self._loads: Loads[K, V, E] = Loads(checked_config(config), checked_clock(clock), checked_ttl_for(ttl_for))
+        self._loads: Loads[K, V, E] = Loads(config, clock, ttl_for)
         super().__init__(self._loads, clock)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:

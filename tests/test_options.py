@@ -13,7 +13,7 @@ from lastcache.config import Policy
 from lastcache.states import Answer
 from lastcache.transitions import fresh
 from tests.kit import given, ticks
-from tests.shells import Given, Stage, giving, never
+from tests.shells import Cache, Given, Stage, giving, never
 
 DOWN: Final = giving(failed("down"))
 NEW: Final = giving(Success("new"))
@@ -152,16 +152,22 @@ async def test_a_fresh_value_is_loaded_early(stage: Stage) -> None:
     assert (cache.ttl("k"), early.calls) == (Some(ticks(100)), 1)
 
 
-@pytest.mark.parametrize("use_stale", [True, False])
-async def test_an_early_load_that_fails(stage: Stage, *, use_stale: bool) -> None:
-    """A failed early load leaves value, answer and deadline alone; the next one comes after ``extend_ttl``."""
-    cache = await stage.open(extend=20, refresh_after=ticks(60))
+async def after_a_failed_early_load(stage: Stage, *, extend: int, use_stale: bool) -> Cache:
+    """Open a cache with a value of 61 ticks whose early load, due past 60, has just failed."""
+    cache = await stage.open(extend=extend, refresh_after=ticks(60))
     cache.set("k", "old")
     stage.clock.advance(61)
     failing = stage.gated(failed("down", use_stale=use_stale)).opened()
     assert await stage.ask("k", failing) == given("old")
     await failing.started()
     await stage.until(lambda: not flights(cache))
+    return cache
+
+
+@pytest.mark.parametrize("use_stale", [True, False])
+async def test_an_early_load_that_fails(stage: Stage, *, use_stale: bool) -> None:
+    """A failed early load leaves value, answer and deadline alone; the next one comes after ``extend_ttl``."""
+    cache = await after_a_failed_early_load(stage, extend=20, use_stale=use_stale)
     stage.clock.advance(20)
     assert await stage.ask("k", never) == given("old")
     stage.clock.advance(1)
@@ -173,13 +179,7 @@ async def test_an_early_load_that_fails(stage: Stage, *, use_stale: bool) -> Non
 
 async def test_without_extensions_an_early_load_is_tried_once(stage: Stage) -> None:
     """With ``extend_ttl`` zero the next load after a failed early one is that of the expired value."""
-    cache = await stage.open(refresh_after=ticks(60))
-    cache.set("k", "old")
-    stage.clock.advance(61)
-    failing = stage.gated(failed("down")).opened()
-    assert await stage.ask("k", failing) == given("old")
-    await failing.started()
-    await stage.until(lambda: not flights(cache))
+    await after_a_failed_early_load(stage, extend=0, use_stale=True)
     stage.clock.advance(39)
     assert await stage.ask("k", never) == given("old")
     stage.clock.advance(1)

@@ -81,11 +81,7 @@ def stale_if_error(port: int, cache: Cache) -> Client:
     load = partial(fetch, port, log)
 
     def ask(key: int) -> Answer:
-        answer = cache.load_or_store(key, load)
-        if not is_successful(answer):
-            return Failed(str(answer.failure()))
-        cached = answer.unwrap()
-        return Given(cached.value, stale=cached.stale)
+        return told(cache.load_or_store(key, load))
 
     return Client("stale-if-error", cached=True, ask=ask, log=log)
 
@@ -97,14 +93,23 @@ def stale_while_revalidate(port: int, cache: Cache) -> Client:
 
     def ask(key: int) -> Answer:
         answer = cache.async_load_or_store(key, load)
-        if not is_successful(answer):
-            return Failed(str(answer.failure()))
-        cached, refresh = answer.unwrap()
+        refresh = answer.unwrap().refresh if is_successful(answer) else None
         if refresh is not None:
             refresh.add_done_callback(lambda done: land(log, done.result) if done.exception() is None else None)
-        return Given(cached.value, stale=cached.stale)
+        return told(answer.map(lambda given: given.cached))
 
     return Client("stale-while-revalidate", cached=True, ask=ask, log=log)
+
+
+def told(answer: Refreshed) -> Answer:
+    """Write down what a cache answered.
+
+    >>> told(Success(CachedValue(Fetched(7, 1, 2, 3), stale=True)))
+    Given(value=Fetched(key=7, version=1, generation=2, fetched_at=3), stale=True)
+    """
+    if not is_successful(answer):
+        return Failed(str(answer.failure()))
+    return Given(answer.unwrap().value, stale=answer.unwrap().stale)
 
 
 def land(log: Log, result: Callable[[], Refreshed]) -> None:

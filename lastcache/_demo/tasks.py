@@ -11,10 +11,10 @@ from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from returns.pipeline import is_successful
 
-from lastcache._demo.clients import TIMEOUT, Client, Down, Log, OriginError, Outcome, Refreshed, land, outcome_of
+from lastcache._demo.clients import TIMEOUT, Client, Down, Log, OriginError, Outcome, Refreshed, land, outcome_of, told
 from lastcache._demo.options import Options
 from lastcache._demo.origin import HOST
-from lastcache._demo.record import Answer, Failed, Fetched, Given
+from lastcache._demo.record import Answer, Fetched
 from lastcache.records import failed
 from lastcache.tasks import AsyncLastCache
 
@@ -52,10 +52,7 @@ def stale_if_error(port: int, cache: Cache, portal: BlockingPortal) -> Client:
     load = partial(fetch, port, log)
 
     async def ask(key: int) -> Answer:
-        answer = await cache.load_or_store(key, load)
-        if not is_successful(answer):
-            return Failed(str(answer.failure()))
-        return Given(answer.unwrap().value, stale=answer.unwrap().stale)
+        return told(await cache.load_or_store(key, load))
 
     return Client("async stale-if-error", cached=True, ask=partial(portal.call, ask), log=log)
 
@@ -67,12 +64,10 @@ def stale_while_revalidate(port: int, cache: Cache, portal: BlockingPortal, grou
 
     async def ask(key: int) -> Answer:
         answer = await cache.async_load_or_store(key, load)
-        if not is_successful(answer):
-            return Failed(str(answer.failure()))
-        given = answer.unwrap()
-        if given.refresh is not None:
-            _handle = group.start_soon(hear, log, given.refresh)
-        return Given(given.cached.value, stale=given.cached.stale)
+        refresh = answer.unwrap().refresh if is_successful(answer) else None
+        if refresh is not None:
+            _handle = group.start_soon(hear, log, refresh)
+        return told(answer.map(lambda given: given.cached))
 
     return Client("async while-revalidate", cached=True, ask=partial(portal.call, ask), log=log)
 
