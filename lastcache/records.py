@@ -1,5 +1,6 @@
 """The frozen records that callbacks give to the cache, and that the cache gives to its callers."""
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, Never, TypeVar, final
@@ -51,6 +52,27 @@ class CachedValue(Generic[V_co, E_co]):
     value: V_co
     stale: bool = False
     err: E_co | None = None
+
+    def map(self, function: Callable[[V_co], T], /) -> "CachedValue[T, E_co]":
+        """Change the value, and keep whether it is stale, and why.
+
+        Laws: mapping the identity changes nothing, and mapping two functions in turn is mapping their composition.
+
+        >>> CachedValue(20, stale=True, err="connection lost").map(str)
+        CachedValue(value='20', stale=True, err='connection lost')
+        """
+        return CachedValue(function(self.value), self.stale, self.err)
+
+    def zip(self, other: "CachedValue[T, E]", /) -> "CachedValue[tuple[V_co, T], E_co | E]":
+        """Pair two values: stale if one of them is, with the first error that there is.
+
+        Laws: a fresh value adds nothing but itself, and it does not matter which two of three are paired first.
+
+        >>> CachedValue("EUR").zip(CachedValue(1.08, stale=True, err="connection lost"))
+        CachedValue(value=('EUR', 1.08), stale=True, err='connection lost')
+        """
+        err = other.err if self.err is None else self.err
+        return CachedValue((self.value, other.value), self.stale or other.stale, err)
 
 
 @final

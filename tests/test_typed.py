@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from returns.result import Success
 
-from lastcache import LastCache
+from lastcache import CachedValue, LastCache
 from lastcache.tasks import AsyncLastCache
-from tests.typed import answers, flows, pipelines, tasks
+from tests.typed import answers, composition, flows, pipelines, tasks
 
 
 @pytest.fixture
@@ -28,6 +28,11 @@ def users() -> answers.Users:
         answers.lifted,
         pipelines.methods,
         flows.flows,
+        composition.stages,
+        composition.contexts,
+        composition.values,
+        flows.joined,
+        flows.in_a_context,
     ],
 )
 def test_typed_use(use: object, users: answers.Users) -> None:
@@ -40,7 +45,16 @@ def test_typed_use(use: object, users: answers.Users) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "use",
-    [tasks.load, tasks.revalidate, tasks.narrower_callbacks, tasks.future_results, tasks.with_context, tasks.many],
+    [
+        tasks.load,
+        tasks.revalidate,
+        tasks.narrower_callbacks,
+        tasks.future_results,
+        tasks.with_context,
+        tasks.many,
+        tasks.composed,
+        tasks.several_arguments,
+    ],
 )
 async def test_typed_use_in_tasks(use: Callable[[tasks.AsyncUsers], Awaitable[None]]) -> None:
     """What is typed runs in tasks, too."""
@@ -62,3 +76,12 @@ def test_failures() -> None:
     answers.failures()
     answers.own_ttls()
     assert answers.only_down(1).failure().use_stale
+
+
+def test_composition(users: answers.Users) -> None:
+    """What composes callbacks and answers runs as it is typed."""
+    composition.lifts()
+    composition.decorated(LastCache())
+    composition.several_arguments()
+    composition.parts(users, CachedValue(1, stale=True, err="down"))
+    flows.composed(users, LastCache())

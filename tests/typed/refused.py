@@ -5,7 +5,18 @@ from datetime import timedelta
 from returns.result import Failure, Result, Success
 
 from lastcache import CachedValue, Config, LastCache, LoadFailure, failed
-from tests.typed.answers import Error, User, Users, either
+from lastcache.pipelines import (
+    cached,
+    context_cached,
+    future_cached,
+    future_stale_on,
+    or_stale_warning,
+    revalidating,
+    stale_if,
+    stale_on,
+)
+from tests.typed.answers import Down, Error, User, Users, either
+from tests.typed.composition import by_day, in_context, may_cover, rate, rates, read
 from tests.typed.tasks import AsyncUsers, only_down
 
 
@@ -67,6 +78,38 @@ def mistakes_in_batches(cache: Users) -> None:
     cache.load_or_store_many(["1"], lambda _keys: {})  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     LastCache[int, User, Error](ttl_for=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Config(jitter="0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def mistakes_in_composition(cache: Users, answer: Result[CachedValue[User, Error], Error]) -> None:
+    """What is lifted, cached or composed must fit, as in a call of the cache itself."""
+    stale_if(may_cover)(read)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stale_on("OSError")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stale_on(OSError)(either(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache)(wrong_value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache)(wrong_error)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache)(no_load_failure)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache)(only_down)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache)(either)("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache, key=str)(either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(rates, key=by_day)(rate)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rate(1)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+    revalidating(cache)(wrong_error)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    context_cached(cache)(in_context)(1)("no deps")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    answer.map(or_stale_warning(only_a_user))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]
+    CachedValue(1).map(len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    CachedValue(1).zip(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def only_a_user(user: User) -> None:
+    """A function of the value alone."""
+
+
+def mistakes_in_future_composition(cache: AsyncUsers, threads: Users) -> None:
+    """Each shell's decorators refuse the cache and the callbacks of the other."""
+    future_stale_on(Down)(either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    future_cached(threads)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    future_cached(cache)(either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    cached(cache)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def caches_are_invariant(cache: LastCache[int, bool, str]) -> None:

@@ -4,12 +4,22 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import assert_type
 
+from returns.context import RequiresContextFutureResult
 from returns.future import FutureResult, future_safe
 from returns.io import IOResult
 from returns.pipeline import is_successful
 from returns.result import Result, Success
 
 from lastcache import CachedValue, Config, LoadFailure, failed
+from lastcache.pipelines import (
+    future_cached,
+    future_context_cached,
+    future_context_cached_in,
+    future_revalidating,
+    future_stale_if,
+    future_stale_on,
+    value_of,
+)
 from lastcache.tasks import AsyncLastCache, AsyncRevalidation
 from tests.typed.answers import Down, Error, NotFound, User
 
@@ -101,3 +111,64 @@ async def many(cache: AsyncUsers) -> None:
     answers = await cache.load_or_store_many([1, 2], load_all)
     assert_type(answers, dict[int, Result[CachedValue[User, Error], Error]])
     cache.clear()
+
+
+@future_stale_on(Down)
+def plain(user_id: int, *, loud: bool = False) -> FutureResult[User, Error]:
+    """A callback made of a function that returns a ``FutureResult``."""
+    return FutureResult.from_value(User("ADA" if loud else f"Ada {user_id}"))
+
+
+def may_cover(err: Error) -> bool:
+    """A predicate over the errors of a domain."""
+    return isinstance(err, Down)
+
+
+def in_context(user_id: int) -> RequiresContextFutureResult[User, LoadFailure[Error], str]:
+    """A callback that needs a context."""
+    return RequiresContextFutureResult(lambda suffix: FutureResult.from_value(User(f"{user_id}{suffix}")))
+
+
+async def composed(cache: AsyncUsers) -> None:
+    """What ``pipelines`` makes for tasks keeps the types of the cache, and the parameters of the callback."""
+    assert_type(await plain(1, loud=True), IOResult[User, LoadFailure[NotFound | Down]])
+    assert_type(await future_stale_if(may_cover)(fetched)("1"), IOResult[User, LoadFailure[NotFound | Down]])
+    answer = future_cached(cache)(either)(1)
+    _ = assert_type(answer, FutureResult[CachedValue[User, Error], Error])
+    value = answer.map(value_of)
+    _ = assert_type(value, FutureResult[User, NotFound | Down])
+    assert_type(await value, IOResult[User, NotFound | Down])
+    assert_type(await future_cached(cache)(plain)(1), IOResult[CachedValue[User, Error], Error])
+    assert_type(await future_cached(cache)(only_down)(1), IOResult[CachedValue[User, Error], Error])
+    asked = future_context_cached(cache)(in_context)(1)
+    assert_type(asked, RequiresContextFutureResult[CachedValue[User, Error], Error, str])
+    assert_type(await asked("st"), IOResult[CachedValue[User, Error], Error])
+    of_context = future_context_cached_in(cache_of)(in_context)(1)
+    assert_type(of_context, RequiresContextFutureResult[CachedValue[User, Error], Error, str])
+    async with cache:
+        behind = future_revalidating(cache)(either)(1)
+        _ = assert_type(behind, FutureResult[AsyncRevalidation[User, Error], Error])
+        assert is_successful(await behind)
+
+
+def fetched(path: str) -> FutureResult[User, Error]:
+    return FutureResult.from_value(User(path))
+
+
+def cache_of(_suffix: str) -> AsyncUsers:
+    return AsyncLastCache()
+
+
+def key_of(user_id: int, *, loud: bool = False) -> int:
+    return user_id
+
+
+async def several_arguments(cache: AsyncUsers) -> None:
+    """With ``key`` a function keeps its parameters."""
+    loud = future_cached(cache, key=key_of)(plain)(1, loud=True)
+    _ = assert_type(loud, FutureResult[CachedValue[User, Error], Error])
+    assert_type(await loud, IOResult[CachedValue[User, Error], Error])
+    async with cache:
+        behind = future_revalidating(cache, key=key_of)(plain)(1)
+        _ = assert_type(behind, FutureResult[AsyncRevalidation[User, Error], Error])
+        assert is_successful(await behind)
