@@ -12,8 +12,11 @@ from hypothesis import settings
 
 from lastcache._forks import kept_over_forks
 from lastcache._shell import Shell
+from lastcache.testing.fixtures import cache_kit
 from tests.kit import counting_joiners, until
 from tests.shells import SHELLS, Stage, perform
+
+__all__ = ["cache_kit"]
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -2,12 +2,13 @@
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from returns.result import Success
+from returns.result import Failure, Success
 
-from lastcache import failed
 from lastcache.config import FOREVER, Policy
 from lastcache.states import Entry, Outcome, Remembered, Stored
-from lastcache.transitions import expire, fresh, settle
+from lastcache.testing import strategies as kit
+from lastcache.testing.strategies import load_failures
+from lastcache.transitions import fresh
 
 values: SearchStrategy[int] = st.integers(0, 9)
 errors: SearchStrategy[str] = st.sampled_from(["down", "slow", "gone"])
@@ -31,25 +32,8 @@ policies: SearchStrategy[Policy] = plain_policies | st.builds(
 )
 
 successes: SearchStrategy[Outcome[int, str]] = values.map(Success)
-failures: SearchStrategy[Outcome[int, str]] = st.builds(
-    lambda err, use_stale: failed(err, use_stale=use_stale), errors, st.booleans()
-)
-outcomes: SearchStrategy[Outcome[int, str]] = st.one_of(successes, failures)
-
-
-@st.composite
-def reached(draw: st.DrawFn, policy: Policy, *, stored: bool) -> tuple[Entry[int, str], int]:
-    """An entry that outcomes and expiries lead to, and the last instant of its history."""
-    now = draw(instants)
-    entry: Entry[int, str] | None = fresh(policy, draw(values), now, draw=draw(draws))
-    for _ in range(draw(st.integers(0, 4))):
-        now += draw(st.integers(0, 90))
-        if entry is not None and draw(st.booleans()):
-            entry = expire(entry, now)
-        entry = settle(policy, entry, draw(outcomes), now, draw=draw(draws)).entry
-    if entry is None or (stored and isinstance(entry, Remembered)):
-        entry = fresh(policy, draw(values), now)
-    return entry, now
+failures: SearchStrategy[Outcome[int, str]] = load_failures(errors).map(Failure)
+outcomes: SearchStrategy[Outcome[int, str]] = kit.outcomes(values, errors)
 
 
 @st.composite
@@ -58,7 +42,9 @@ def situations(
 ) -> tuple[Policy, Entry[int, str], int]:
     """A policy, an entry, and a now that is not before the entry's last instant; boundaries are drawn often."""
     policy = draw(policies)
-    entry, since = draw(reached(policy, stored=stored))
+    entry, since = draw(kit.entries(policy, values, errors))
+    if stored and isinstance(entry, Remembered):
+        entry = fresh(policy, draw(values), since)
     boundary = st.integers(-1, 1).map(lambda off: entry.until + off)
     later = st.integers(0, 120).map(lambda passed: since + passed)
     return policy, entry, max(since, draw(st.one_of(boundary, later)))

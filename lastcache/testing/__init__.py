@@ -1,0 +1,11 @@
+"""What tests hold a cache with: a clock, callbacks that follow a script, and executors for the background.
+
+``lastcache.testing.tasks`` has the callbacks for ``AsyncLastCache``, ``lastcache.testing.strategies`` what Hypothesis
+draws, and ``lastcache.testing.fixtures`` a fixture for pytest; those two need ``lastcache[testing]``.
+"""
+
+from lastcache.testing._clock import ManualClock
+from lastcache.testing._executors import ManualExecutor, run_inline
+from lastcache.testing._scripts import ScriptedLoad
+
+__all__ = ["ManualClock", "ManualExecutor", "ScriptedLoad", "run_inline"]
