@@ -156,9 +156,21 @@ class Flight(Generic[K, V, E, C]):
     ``asker`` is the flight whose callback asked for this one, if any.
     ``behind`` is the background load that it stands in for: there once somebody asked for a ``refresh``.
     ``calling`` while the callback runs; ``untidy`` while something of it may be left in the table.
+    It took off at ``began_at``, and ``attempted`` is what came of its callback.
     """
 
-    __slots__ = ("asker", "asks", "behind", "calling", "event", "landing", "latch", "untidy")
+    __slots__ = (
+        "asker",
+        "asks",
+        "attempted",
+        "began_at",
+        "behind",
+        "calling",
+        "event",
+        "landing",
+        "latch",
+        "untidy",
+    )
 
     def __init__(self, asker: Asking | None, latch: "threading.Lock | None" = None) -> None:
         self.asker = asker
@@ -167,6 +179,8 @@ class Flight(Generic[K, V, E, C]):
         self.behind: Queued[K, V, E, C] | None = None
         self.event: Event | None = None
         self.asks: list[Asking] = []
+        self.attempted: Returned[V, E] | Raised | None = None
+        self.began_at = 0
         self.calling = False
         self.untidy = False
 

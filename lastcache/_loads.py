@@ -5,7 +5,8 @@ A flight is led inside ``with flight.latch``, which frees its joiners however th
 behind is put in order by ``_tidy``, which may be called any number of times, by whoever finds it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from threading import get_ident
 from typing import TypeAlias, TypeVar, final
@@ -17,7 +18,9 @@ from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Stale, 
 from lastcache._guard import Guard, inside
 from lastcache._shell import Shell
 from lastcache._state import CLOSED
+from lastcache.config import Config, checked_executor
 from lastcache.errors import LoadDroppedError
+from lastcache.events import Observer
 from lastcache.states import Answer, Outcome, Strategy
 
 K = TypeVar("K")
@@ -35,7 +38,18 @@ ThreadQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
 class Loads(Shell[K, V, E, Callback[K, V, E]]):
     """The shell of the cache for threads."""
 
-    __slots__ = ()
+    __slots__ = ("_executor",)
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], int],
+        ttl_for: Callable[[V], timedelta] | None = None,
+        observer: Observer[K, E] | None = None,
+        executor: Callable[[Callable[[], object]], object] | None = None,
+    ) -> None:
+        super().__init__(config, clock, ttl_for, observer)
+        self._executor = checked_executor(executor)
 
     def renew(self) -> None:
         """Begin with a free lock, no flight and no worker, as the child of a fork must; the entries stay."""
@@ -51,19 +65,31 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
             self._guard.write(self._shut_inside)
         else:
             queued, _let_go = self._guard.run(self.state.shut)
-            drop(queued, CLOSED)
+            self._drop(queued, CLOSED)
             self._guard.run(self.state.background.drain)
 
     def _shut_inside(self) -> None:
-        drop(self.state.shut()[0], CLOSED)
+        self._drop(self.state.shut()[0], CLOSED)
         self.state.background.drain()
+
+    def _drop(self, queued: Sequence[ThreadQueued[K, V, E]], why: str) -> None:
+        """Tell who waits for these loads, and the observer, that they will not run."""
+        drop(queued, why)
+        self.report_dropped(queued, why)
 
     def wait(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call that waits for its load: no longer than the soft timeout where a stale value may be given."""
-        if self._soft_timeout is None:
-            return self.ask(Strategy.STALE_IF_ERROR, key, callback)
-        step = self.ask(Strategy.STALE_IF_SLOW, key, callback)
-        return self._wait_softly(step) if isinstance(step, Stale) else step
+        strategy = Strategy.STALE_IF_ERROR if self._soft_timeout is None else Strategy.STALE_IF_SLOW
+        step = self.ask(strategy, key, callback)
+        given = self._wait_softly(step) if isinstance(step, Stale) else step
+        self.reports.given(key, given)
+        return given
+
+    def revalidate(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+        """Answer a call that takes a stale value ahead of its load."""
+        given = self.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback)
+        self.reports.given(key, given)
+        return given
 
     def _wait_softly(self, stale: Stale[V, E]) -> Landing[V, E] | Stale[V, E]:
         try:
@@ -76,6 +102,9 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
 
     def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""
+        standing = self.look(key)
+        if standing is not None:
+            return standing
         asker = current_asker()
         if inside() is not None or (asker is not None and asker.boarding):
             return self._ask_inside(strategy, key, callback)
@@ -86,9 +115,12 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
                 with flight.latch: step = self._board(strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
             finally:
                 ASKER.reset(token)
+            self._staff()
+            self.report(key, flight)
             if not isinstance(step, Flight):
                 return step
             with waiting(asker, step):
+                self.reports.join(key)
                 step.wait()
             if step.landing is not None:
                 return step.landing
@@ -98,20 +130,21 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
         wanted = tuple(dict.fromkeys(keys))
         self.check_open()
-        asker, landings = current_asker(), dict[K, Landing[V, E]]()
+        asker, landings = current_asker(), self.look_at(wanted)
         if inside() is not None or (asker is not None and asker.boarding):
-            landings = self._many_inside(wanted, callback)
+            landings |= self._many_inside(tuple(key for key in wanted if key not in landings), callback)
         while len(landings) < len(wanted):
             batch: ThreadBatch[K, V, E] = Batch(asker, tuple(key for key in wanted if key not in landings))
             self._board_many(batch, callback)
             for key, flight in batch.joined.items():
                 with waiting(asker, flight):
+                    self.reports.join(key)
                     flight.wait()
                 if flight.landing is not None:
                     batch.landings[key] = flight.landing
                 self._tidy(key, flight)
             landings |= batch.landings
-        return {key: landings[key].give() for key in wanted}
+        return self.answers(landings, wanted)
 
     def _board_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
         """Decide for each key, and lead those that are this call's own."""
@@ -123,6 +156,8 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
             for key, flight in batch.flights.items():
                 self._tidy(key, flight)
             self._staff()
+        for key, flight in batch.flights.items():
+            self.report(key, flight)
 
     def _fly_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
         self.board(self.state, batch, partial(_alone, callback), self._clock())
@@ -137,17 +172,18 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
 
     def _many_inside(self, keys: tuple[K, ...], callback: BatchCallback[K, V, E]) -> dict[K, Landing[V, E]]:
         """Answer where nothing may be waited for, or stored."""
-        at_hand = self.at_hand_of(keys)
+        at_hand, began_at = self.at_hand_of(keys), self._clock()
         missing = tuple(key for key in keys if key not in at_hand)
-        return at_hand | (self.uncached_of(missing, _attempt_many(callback, missing)) if missing else {})
+        return at_hand | (self.uncached_of(missing, _attempt_many(callback, missing), began_at) if missing else {})
 
     def _ask_inside(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call that comes from inside a change, or from between the steps of a load that this thread leads.
 
         Nothing may be waited for there: the callback runs uncached.
         """
-        at_hand = self.state.at_hand(strategy, key, self._clock())
-        return self.uncached(key, attempt(callback, key, self.measured)) if at_hand is None else at_hand
+        now = self._clock()
+        at_hand = self.at_hand(strategy, key, now)
+        return self.uncached(key, attempt(callback, key, self.measured), now) if at_hand is None else at_hand
 
     def _board(
         self,
@@ -164,7 +200,6 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
                 if step is flight:
                     with waiting(asker, flight):
                         return self._fly(key, callback, flight)
-                self._staff()
                 return step
             finally:
                 self._tidy(key, flight)
@@ -197,15 +232,24 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         worker = Worker()
         try:
             if self._guard.run(self.state.background.hire, worker):
-                start_thread(partial(self._work, worker), "lastcache-refresh", partial(self._dismiss, worker))
+                self._start(partial(self._work, worker), partial(self._dismiss, worker))
         except BaseException:
             self._guard.run(self.state.background.dismiss, worker)
             self._staff()
             raise
 
+    def _start(self, work: Callable[[], object], refused: Callable[[str], object]) -> None:
+        if self._executor is None:
+            start_thread(work, "lastcache-refresh", refused)
+            return
+        try:
+            self._executor(work)
+        except Exception as err:
+            refused(str(err))
+
     def _dismiss(self, worker: Worker, why: str) -> None:
         self._guard.run(self.state.background.dismiss, worker)
-        drop(self._guard.run(self.state.strand), why)
+        self._drop(self._guard.run(self.state.strand), why)
 
     def _work(self, worker: Worker) -> None:
         """Run queued loads until none is left."""
@@ -225,6 +269,7 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
             landing = Raised(struck, struck.__traceback__, get_ident())
         if landing is None:
             return
+        self.report_behind(queued.key, flight, landing)
         resolve_all(queued.refreshes, landing)
         if isinstance(landing, Raised):
             landing.forget_frames()
@@ -237,7 +282,10 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         ASKER.set(flight)
         try:
             started = self._guard.run(self.state.start, queued, flight, self._clock())
-            return self._fly(queued.key, queued.callback, flight) if isinstance(started, Flight) else started
+            if not isinstance(started, Flight):
+                return started
+            self.report_start(queued.key)
+            return self._fly(queued.key, queued.callback, flight)
         finally:
             flight.behind = None
             self._tidy(queued.key, flight)

@@ -1,6 +1,7 @@
 """What both shells do alike: the state of one cache behind its guard, and how a load that ran lands in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from random import random
 from time import monotonic
@@ -9,13 +10,23 @@ from typing import Generic, ParamSpec, TypeVar
 from returns.pipeline import is_successful
 
 from lastcache._batches import Batch, told_apart
-from lastcache._flight import Answered, Flight, Landing, Raised, Returned, Stale
+from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale
 from lastcache._forks import renew_in_children
 from lastcache._guard import Guard, inside
 from lastcache._outcomes import forget_frames
-from lastcache._state import State
-from lastcache.config import Config, checked_clock, checked_config, checked_ttl, checked_ttl_for
-from lastcache.states import Outcome, Strategy
+from lastcache._reports import Reports
+from lastcache._state import INSIDE, State
+from lastcache._stock import Held
+from lastcache.config import (
+    Config,
+    checked_clock,
+    checked_config,
+    checked_observer,
+    checked_ttl,
+    checked_ttl_for,
+)
+from lastcache.events import Observer, Stats
+from lastcache.states import Answer, Outcome, Strategy
 from lastcache.transitions import kept_error, settle
 
 K = TypeVar("K")
@@ -29,16 +40,31 @@ T = TypeVar("T")
 class Shell(Generic[K, V, E, C]):
     """The state of one cache behind its guard; ``C`` is the type of its callbacks. Raises ``ConfigError``."""
 
-    __slots__ = ("__weakref__", "_clock", "_guard", "_soft_timeout", "_ttl_for", "state")
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_count_hits",
+        "_guard",
+        "_soft_timeout",
+        "_ttl_for",
+        "reports",
+        "state",
+    )
 
     def __init__(
-        self, config: Config, clock: Callable[[], int], ttl_for: Callable[[V], timedelta] | None = None
+        self,
+        config: Config,
+        clock: Callable[[], int],
+        ttl_for: Callable[[V], timedelta] | None,
+        observer: Observer[K, E] | None,
     ) -> None:
         checked_config(config)
         self._clock = checked_clock(clock)
         self._ttl_for = checked_ttl_for(ttl_for)
         self._soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
+        self._count_hits = config.count_hits
         self._guard = Guard()
+        self.reports: Reports[K, E] = Reports(checked_observer(observer))
         self.state: State[K, V, E, C] = State(config)
         renew_in_children(self)
 
@@ -64,6 +90,27 @@ class Shell(Generic[K, V, E, C]):
         self._guard.write(self.state.change, change, *args, **kwargs)
         self._let_go()
 
+    def look(self, key: K) -> Answered[V, E] | None:
+        """Count a call, and, where hits are counted, give the answer that stands: such a call took no hit path."""
+        if self._count_hits:
+            entry = self.state.table.stock.entries.get(key)
+            if entry is not None and self._clock() <= entry.until:
+                if isinstance(entry, Held):
+                    entry.node.visited = True
+                self.reports.hits += 1
+                return Answered(entry.answer)
+        self.reports.misses += 1
+        return None
+
+    def look_at(self, keys: Iterable[K]) -> dict[K, Landing[V, E]]:
+        """Do as ``look`` does for each of many keys."""
+        looked = {key: self.look(key) for key in keys}
+        return {key: standing for key, standing in looked.items() if standing is not None}
+
+    def stats(self) -> Stats:
+        """Write down what was counted."""
+        return self.reports.stats(entries=len(self.state.table.stock), count_hits=self._count_hits)
+
     def patience(self, stale: Stale[V, E]) -> float:
         """Give the seconds for which the load behind ``stale`` may still be waited for."""
         return max(0.0, stale.since + (self._soft_timeout or 0.0) - monotonic())
@@ -72,11 +119,11 @@ class Shell(Generic[K, V, E, C]):
         self, state: State[K, V, E, C], key: K, flight: Flight[K, V, E, C], attempted: Returned[V, E] | Raised
     ) -> Landing[V, E]:
         """Land in ``state`` what came of the callback that ``flight`` ran."""
+        flight.attempted = attempted
         if isinstance(attempted, Raised):
             self._guard.run(state.crash, key, flight, attempted)
             return attempted
         landed = self._guard.run(state.land, key, flight, attempted)
-        self._let_go()
         forget_frames(kept_error(landed.transition.entry))
         return Answered(landed.transition.answer)
 
@@ -101,22 +148,61 @@ class Shell(Generic[K, V, E, C]):
         for key, attempted in told_apart(tuple(batch.own), returned, self.measured).items():
             batch.landings[key] = self.land(state, key, batch.own[key], attempted)
 
-    def uncached(self, key: K, attempted: Returned[V, E] | Raised) -> Landing[V, E]:
+    def report(self, key: K, flight: Flight[K, V, E, C]) -> None:
+        """Tell of the load that ``flight`` ran, if it ran one, and of what had to go."""
+        if flight.attempted is not None:
+            self.reports.load(key, flight.attempted, flight.began_at, background=False)
+        self._let_go()
+
+    def report_behind(self, key: K, flight: Flight[K, V, E, C], landing: Landing[V, E]) -> None:
+        """Do as ``report`` does in the background, where what comes out of an observer has nobody to strike."""
+        with suppress(BaseException):
+            self.reports.landing(key, landing, flight.attempted, flight.began_at)
+            self._let_go()
+
+    def report_start(self, key: K) -> None:
+        """Tell of a load that begins in the background."""
+        with suppress(BaseException):
+            self.reports.start(key)
+
+    def report_dropped(self, queued: Iterable[Queued[K, V, E, C]], why: str) -> None:
+        """Tell of background loads that will not run."""
+        for unrun in queued:
+            with suppress(BaseException):
+                self.reports.refusal(unrun.key, why)
+
+    def answers(self, landings: Mapping[K, Landing[V, E]], keys: Iterable[K]) -> dict[K, Answer[V, E]]:
+        """Give the answers to a call for many keys."""
+        for key, landing in landings.items():
+            self.reports.given(key, landing)
+        return {key: landings[key].give() for key in keys}
+
+    def uncached(self, key: K, attempted: Returned[V, E] | Raised, began_at: int) -> Landing[V, E]:
         """Give what a load answers that ran where nothing may be waited for, and so is not stored."""
+        self.reports.load(key, attempted, began_at, background=False)
         if isinstance(attempted, Raised):
             return attempted
         entry, (outcome, now, ttl, draw) = self.state.table.stock.get(key), attempted
         return Answered(settle(self.state.table.policy, entry, outcome, now, ttl=ttl, draw=draw).answer)
 
+    def at_hand(self, strategy: Strategy, key: K, now: int) -> Answered[V, E] | Stale[V, E] | None:
+        """Give what a call that may not wait for anybody can be given without a load, if anything."""
+        at_hand = self.state.at_hand(strategy, key, now)
+        if isinstance(at_hand, Stale):
+            self.reports.refusal(key, INSIDE)
+        return at_hand
+
     def at_hand_of(self, keys: tuple[K, ...]) -> dict[K, Landing[V, E]]:
         """Give the answers of those keys that need no load."""
-        found = {key: self.state.at_hand(Strategy.STALE_IF_ERROR, key, self._clock()) for key in keys}
+        found = {key: self.at_hand(Strategy.STALE_IF_ERROR, key, self._clock()) for key in keys}
         return {key: step for key, step in found.items() if isinstance(step, Answered)}
 
-    def uncached_of(self, keys: tuple[K, ...], returned: Mapping[K, Outcome[V, E]] | Raised) -> dict[K, Landing[V, E]]:
+    def uncached_of(
+        self, keys: tuple[K, ...], returned: Mapping[K, Outcome[V, E]] | Raised, began_at: int
+    ) -> dict[K, Landing[V, E]]:
         """Do as ``uncached`` does for each of many keys."""
         told = told_apart(keys, returned, self.measured)
-        return {key: self.uncached(key, attempted) for key, attempted in told.items()}
+        return {key: self.uncached(key, attempted, began_at) for key, attempted in told.items()}
 
     def measured(self, outcome: Outcome[V, E]) -> Returned[V, E]:
         """Add to what a callback returned all that the core must be told."""
@@ -132,6 +218,9 @@ class Shell(Generic[K, V, E, C]):
         return random() if self.state.table.policy.jitter else 0.0  # noqa: S311  # it spreads load, and keeps no secret
 
     def _let_go(self) -> None:
-        """Release, outside of the guard, what was dropped inside."""
-        if self.state.table.stock.let_go:
-            self.state.table.stock.let_go.clear()
+        """Release, outside of the guard, what was dropped inside, and tell of it."""
+        dropped = self.state.table.stock.let_go
+        while dropped:
+            with suppress(IndexError):
+                gone = dropped.popleft()
+                self.reports.removal(gone.key, evicted=gone.evicted)

@@ -39,6 +39,7 @@ C = TypeVar("C")
 P = ParamSpec("P")
 
 CLOSED: Final = "the cache was closed"
+INSIDE: Final = "it was asked for inside a change of the cache"
 
 
 @final
@@ -73,7 +74,7 @@ class State(Generic[K, V, E, C]):
                 return Answered(answer)
             case Revalidate(cached):
                 refresh: Refresh[V, E] = new_refresh()
-                resolve(refresh, dropped("it was asked for inside a change of the cache"))
+                resolve(refresh, dropped(INSIDE))
                 return Stale(cached, refresh, monotonic())
             case Load() | Join():
                 return None
@@ -97,6 +98,7 @@ class State(Generic[K, V, E, C]):
                 return found
             case Load() | Join():
                 self._take_off(key, flight, found)
+                flight.began_at = now
                 return flight
 
     def _take_off(self, key: K, flight: Flight[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
@@ -158,6 +160,7 @@ class State(Generic[K, V, E, C]):
                 return Answered(answer)
             case Renew() | Revalidate() | Load() | Join():
                 flight.behind = queued
+                flight.began_at = now
                 flight.untidy = True
                 self.table.replace(queued.key, queued, flight)
                 return flight

@@ -5,9 +5,9 @@ two entries, in the order in which they were looked at last. So whatever dies is
 have come round twice, without a thread of its own, and no write pays more than a constant.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Final, Generic, TypeAlias, TypeVar, final
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache._sieve import Node, Sieve
 from lastcache.config import FOREVER, Policy
@@ -32,6 +32,15 @@ class Held(Generic[K, V, E]):
     entry: Entry[V, E] | None
 
 
+@final
+class Gone(NamedTuple, Generic[K]):
+    """A key that was dropped on the way, with what was stored: to make room, or because it was dead."""
+
+    key: K
+    kept: object
+    evicted: bool
+
+
 Kept: TypeAlias = Entry[V, E] | Held[K, V, E]
 
 
@@ -41,7 +50,7 @@ class Stock(Generic[K, V, E]):
 
     ``entries`` stays the same dict for good, so that a shell may read it without the lock; where there is a bound each
     entry there is ``Held``. ``valueless`` has the keys of which only a failure is remembered.
-    ``let_go`` collects what was dropped on the way, for the shell to release after the lock.
+    ``let_go`` collects what was dropped on the way, for the shell to release, and to tell of, after the lock.
     """
 
     __slots__ = ("_max_entries", "_mortal", "_policy", "_sieve", "_turns", "entries", "let_go", "valueless")
@@ -55,7 +64,7 @@ class Stock(Generic[K, V, E]):
         self._turns = OrderedDict[K, None]()
         self.entries: dict[K, Kept[V, E, K]] = {}
         self.valueless: dict[K, None] = {}
-        self.let_go: list[object] = []
+        self.let_go = deque[Gone[K]]()
 
     @property
     def bounded(self) -> bool:
@@ -76,7 +85,7 @@ class Stock(Generic[K, V, E]):
         entry = self.get(key)
         if entry is None or not self._mortal or not dead(self._policy, entry, now):
             return entry
-        self.let_go.append(self.drop(key))
+        self.let_go.append(Gone(key, self.drop(key), evicted=False))
         return None
 
     def put(self, key: K, entry: Entry[V, E], now: int) -> object:
@@ -129,7 +138,7 @@ class Stock(Generic[K, V, E]):
         node = self._sieve.victim()
         kept = self.entries.get(node.key)
         if isinstance(kept, Held) and kept.node is node:
-            self.let_go.append(self.entries.pop(node.key))
+            self.let_go.append(Gone(node.key, self.entries.pop(node.key), evicted=True))
             self._turns.pop(node.key, None)
             self.valueless.pop(node.key, None)
         self._sieve.remove(node)

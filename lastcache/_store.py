@@ -9,6 +9,7 @@ from returns.maybe import Maybe, Nothing, Some
 from lastcache._shell import Shell
 from lastcache._stock import entry_of
 from lastcache.config import checked_ttl, duration_of
+from lastcache.events import Stats
 from lastcache.records import CachedValue, StoredEntry
 from lastcache.states import Remembered
 from lastcache.transitions import deadline, view
@@ -24,11 +25,12 @@ class Store(Generic[K, V, E, C]):
 
     __slots__ = ("__weakref__", "_bounded", "_clock", "_entries", "_shell", "_stock")
 
-    def __init__(self, shell: Shell[K, V, E, C], clock: Callable[[], int]) -> None:
+    def __init__(self, shell: Shell[K, V, E, C], clock: Callable[[], int], *, count_hits: bool) -> None:
         self._shell = shell
         self._clock = clock
         self._stock = shell.state.table.stock
-        self._entries = self._stock.entries
+        # Where hits are counted none is found on the hit path, so that each is seen by the shell.
+        self._entries = self._stock.entries if not count_hits else {}
         self._bounded = self._stock.bounded
 
     def peek(self, key: K) -> Maybe[CachedValue[V, E]]:
@@ -68,7 +70,7 @@ class Store(Generic[K, V, E, C]):
         """
         self._shell.check_open()
         now = self._clock()
-        stored = self._shell.read(self._entries.copy)
+        stored = self._shell.read(self._stock.entries.copy)
         return iter(
             [
                 StoredEntry(key, view(entry, now), duration_of(deadline(entry) - now))
@@ -76,6 +78,19 @@ class Store(Generic[K, V, E, C]):
                 if not isinstance(entry := entry_of(kept), Remembered)
             ]
         )
+
+    def stats(self) -> Stats:
+        """Count what has happened since the cache was made; hits only with ``Config(count_hits=True)``.
+
+        >>> from lastcache import LastCache
+        >>> from returns.result import Success
+        >>> cache = LastCache[str, int, str]()
+        >>> _ = cache.load_or_store("answer", lambda key: Success(42))
+        >>> cache.stats().loaded, cache.stats().hits
+        (1, None)
+        """
+        self._shell.check_open()
+        return self._shell.stats()
 
     def set(self, key: K, value: V, *, ttl: timedelta | None = None) -> None:
         """Store ``value`` as if it had just been loaded. A load that began before changes nothing any more.
@@ -117,7 +132,7 @@ class Store(Generic[K, V, E, C]):
 
     def __contains__(self, key: object) -> bool:
         self._shell.check_open()
-        return key in self._entries and key not in self._stock.valueless
+        return key in self._stock.entries and key not in self._stock.valueless
 
     def __bool__(self) -> bool:
         return True

@@ -6,7 +6,7 @@ that is cancelled leaves the load to one of those who wait, so that nothing need
 behind is put in order by ``_tidy``, without waiting: also when a coroutine is closed because its loop has died.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -25,6 +25,7 @@ from lastcache._state import CLOSED, State
 from lastcache._task_calls import BatchCallback, Callback, alone, attempt, attempt_many, drop, told
 from lastcache.config import Config
 from lastcache.errors import LoadDroppedError
+from lastcache.events import Observer
 from lastcache.states import Answer, Strategy
 
 K = TypeVar("K")
@@ -46,9 +47,13 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
     __slots__ = ("_config", "_lanes", "_refreshes")
 
     def __init__(
-        self, config: Config, clock: Callable[[], int], ttl_for: Callable[[V], timedelta] | None = None
+        self,
+        config: Config,
+        clock: Callable[[], int],
+        ttl_for: Callable[[V], timedelta] | None = None,
+        observer: Observer[K, E] | None = None,
     ) -> None:
-        super().__init__(config, clock, ttl_for)
+        super().__init__(config, clock, ttl_for, observer)
         self._config = config
         self._lanes: dict[int, TaskLane[K, V, E]] = {}
         self._refreshes: dict[Refresh[V, E], AsyncRefresh[V, E]] = {}
@@ -66,8 +71,13 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         self._guard.write(self._shut)
         # What is queued leaves the queue once it was told, so that closing again completes what was broken off.
         for lane in self.lanes():
-            drop(lane.state.background.waiting(), CLOSED)
+            self._drop(lane.state.background.waiting(), CLOSED)
             self._guard.write(lane.state.background.drain)
+
+    def _drop(self, queued: Sequence[TaskQueued[K, V, E]], why: str) -> None:
+        """Tell who waits for these loads, and the observer, that they will not run."""
+        drop(queued, why)
+        self.report_dropped(queued, why)
 
     def _shut(self) -> object:
         return self.state.shut(), [lane.state.shut() for lane in self.lanes()]
@@ -82,7 +92,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         lane = self._lanes.get(id(loop))
         if lane is None or lane.loop() is not loop:
             lane, ended = self._guard.run(self._open_lane, loop)
-            drop(ended, "its event loop has ended")
+            self._drop(ended, "its event loop has ended")
         return lane
 
     def _open_lane(self, loop: object) -> tuple[TaskLane[K, V, E], list[TaskQueued[K, V, E]]]:
@@ -132,10 +142,17 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
 
         Outside of a block, where nothing could load in the background, it waits as if there were no such timeout.
         """
-        if self._soft_timeout is None or not self.lane().blocks:
-            return await self.ask(Strategy.STALE_IF_ERROR, key, callback)
-        step = await self.ask(Strategy.STALE_IF_SLOW, key, callback)
-        return await self._wait_softly(step) if isinstance(step, Stale) else step
+        softly = self._soft_timeout is not None and self.lane().blocks
+        step = await self.ask(Strategy.STALE_IF_SLOW if softly else Strategy.STALE_IF_ERROR, key, callback)
+        given = await self._wait_softly(step) if isinstance(step, Stale) else step
+        self.reports.given(key, given)
+        return given
+
+    async def revalidate(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+        """Answer a call that takes a stale value ahead of its load."""
+        given = await self.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback)
+        self.reports.given(key, given)
+        return given
 
     async def _wait_softly(self, stale: Stale[V, E]) -> Landing[V, E] | Stale[V, E]:
         refresh = self.awaitable(stale.refresh)
@@ -145,44 +162,55 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
 
     async def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
         """Answer a call for which no answer stood on the hit path."""
+        standing = self.look(key)
+        if standing is not None:
+            return standing
         if inside() is not None:
-            at_hand = self.state.at_hand(strategy, key, self._clock())
-            return self.uncached(key, await attempt(callback, key, self.measured)) if at_hand is None else at_hand
+            return await self._ask_inside(strategy, key, callback)
         lane, asker = self.lane(), current_asker()
         while True:
             flight: TaskFlight[K, V, E] = Flight(asker)
             flight.calling = True
             step = await self._board(lane, strategy, key, callback, flight)
+            self.report(key, flight)
             if not isinstance(step, Flight):
                 return step
             with waiting(asker, step):
+                self.reports.join(key)
                 await lane.join(step)
             if step.landing is not None:
                 return step.landing
+
+    async def _ask_inside(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+        """Answer a call that comes from inside a change: nothing may be waited for, the callback runs uncached."""
+        now = self._clock()
+        at_hand = self.at_hand(strategy, key, now)
+        return self.uncached(key, await attempt(callback, key, self.measured), now) if at_hand is None else at_hand
 
     async def ask_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
         """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
         wanted = tuple(dict.fromkeys(keys))
         self.check_open()
-        lane, asker, landings = self.lane(), current_asker(), dict[K, Landing[V, E]]()
+        lane, asker, landings = self.lane(), current_asker(), self.look_at(wanted)
         if inside() is not None:
-            landings = await self._many_inside(wanted, callback)
+            landings |= await self._many_inside(tuple(key for key in wanted if key not in landings), callback)
         while len(landings) < len(wanted):
             batch: TaskBatch[K, V, E] = Batch(asker, tuple(key for key in wanted if key not in landings))
             await self._board_many(lane, batch, callback)
             for key, flight in batch.joined.items():
                 with waiting(asker, flight):
+                    self.reports.join(key)
                     await lane.join(flight)
                 if flight.landing is not None:
                     batch.landings[key] = flight.landing
             landings |= batch.landings
-        return {key: landings[key].give() for key in wanted}
+        return self.answers(landings, wanted)
 
     async def _many_inside(self, keys: tuple[K, ...], callback: BatchCallback[K, V, E]) -> dict[K, Landing[V, E]]:
         """Answer where nothing may be waited for, or stored."""
-        at_hand = self.at_hand_of(keys)
+        at_hand, began_at = self.at_hand_of(keys), self._clock()
         missing = tuple(key for key in keys if key not in at_hand)
-        return at_hand | (self.uncached_of(missing, await attempt_many(callback, missing)) if missing else {})
+        return at_hand | (self.uncached_of(missing, await attempt_many(callback, missing), began_at) if missing else {})
 
     async def _board_many(
         self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]
@@ -198,6 +226,8 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
             for key, flight in batch.flights.items():
                 self._tidy(lane, key, flight)
             self._staff(lane)
+        for key, flight in batch.flights.items():
+            self.report(key, flight)
 
     async def _lead_many(
         self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]
@@ -297,7 +327,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         """Drop a load that was about to start."""
         self._guard.run(lane.state.background.leave, worker)
         self._guard.run(lane.state.table.detach, queued.key, queued)
-        drop([queued], why)
+        self._drop([queued], why)
 
     async def _work(
         self, lane: TaskLane[K, V, E], block: TaskBlock[K, V, E], worker: Worker, queued: TaskQueued[K, V, E]
@@ -320,6 +350,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
             flight.behind = None
             self._tidy(lane, queued.key, flight)
             if landing is not None:
+                self.report_behind(queued.key, flight, landing)
                 resolve_all(queued.refreshes, landing)
                 self._guard.write(lane.state.table.detach, queued.key, queued)
             if isinstance(landing, Raised):
@@ -336,6 +367,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
         started = self._guard.run(lane.state.start, queued, flight, self._clock())
         if not isinstance(started, Flight):
             return started
+        self.report_start(queued.key)
         return self.land(lane.state, queued.key, flight, await attempt(queued.callback, queued.key, self.measured))
 
     def awaitable(self, refresh: Refresh[V, E]) -> AsyncRefresh[V, E]:

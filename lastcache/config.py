@@ -36,6 +36,7 @@ class Config:
     ``extend_ttl`` or ``global_ttl``, whichever is longer, and begins anew after a success.
     ``max_entries``: how many keys are kept, remembered failures among them; those that were not asked for make room
     (SIEVE, NSDI 2024); None: all of them.
+    ``count_hits``: whether ``stats`` counts hits; they then go round the hit path, and take several times as long.
 
     Raises ``ConfigError``, which names the option, the value and what is right.
 
@@ -57,6 +58,7 @@ class Config:
     jitter: float = 0.0
     backoff: float = 1.0
     max_entries: int | None = None
+    count_hits: bool = False
 
     def __post_init__(self) -> None:
         _check_duration("global_ttl", self.global_ttl, at_least=_MICROSECOND, right="a timedelta above zero")
@@ -72,6 +74,7 @@ class Config:
         _check_duration("negative_ttl", self.negative_ttl, at_least=_NOTHING, right="a timedelta of zero or more")
         if self.max_entries is not None:
             _check_count("max_entries", self.max_entries, right="an int of 1 or more, or None")
+        _check_flag("count_hits", self.count_hits)
         _check_number("jitter", self.jitter, lambda part: 0 <= part < 1, right="a number from 0 to less than 1")
         _check_number("backoff", self.backoff, lambda factor: 1 <= factor < inf, right="a finite number of 1 or more")
 
@@ -162,6 +165,20 @@ def checked_ttl_for(ttl_for: Callable[[T], timedelta] | None) -> Callable[[T], t
     return ttl_for
 
 
+def checked_observer(observer: T) -> T:
+    """Give ``observer`` back if it is a function or None; anything else is a ``ConfigError``."""
+    if observer is not None and not callable(observer):
+        _refuse("observer", observer, "a function of one event, or None")
+    return observer
+
+
+def checked_executor(executor: T) -> T:
+    """Give ``executor`` back if it is a function or None; anything else is a ``ConfigError``."""
+    if executor is not None and not callable(executor):
+        _refuse("executor", executor, "a function that runs what it is given, such as the submit of a pool, or None")
+    return executor
+
+
 def checked_ttl(ttl: object) -> int:
     """Give the nanoseconds of a value's own TTL; what is no duration is a ``ConfigError``."""
     _check_duration("ttl", ttl, at_least=_NOTHING, right="a timedelta of zero or more")
@@ -181,6 +198,11 @@ def _check_optional(name: str, duration: object, *, at_least: timedelta, right: 
 def _check_number(name: str, number: object, accepted: Callable[[float], bool], *, right: str) -> None:
     if not isinstance(number, int | float) or isinstance(number, bool) or not accepted(number):
         _refuse(name, number, right)
+
+
+def _check_flag(name: str, flag: object) -> None:
+    if not isinstance(flag, bool):
+        _refuse(name, flag, "True or False")
 
 
 def _check_count(name: str, count: object, *, right: str) -> None:

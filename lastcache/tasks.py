@@ -16,8 +16,9 @@ from returns.result import Result, Success
 from lastcache._flight import Stale
 from lastcache._store import Store
 from lastcache.config import Config
+from lastcache.events import Event
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.states import Outcome, Strategy
+from lastcache.states import Outcome
 
 try:
     from lastcache._task_calls import Callback
@@ -79,9 +80,10 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
+        observer: Callable[[Event[K, E]], object] | None = None,
     ) -> None:
-        self._loads: TaskLoads[K, V, E] = TaskLoads(config, clock, ttl_for)
-        super().__init__(self._loads, clock)
+        self._loads: TaskLoads[K, V, E] = TaskLoads(config, clock, ttl_for, observer)
+        super().__init__(self._loads, clock, count_hits=config.count_hits)
 
     async def load_or_store(
         self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
@@ -121,7 +123,7 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
                 return entry.answer.map(_without_refresh)
         except KeyError:
             pass
-        step = await self._loads.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback)
+        step = await self._loads.revalidate(key, callback)
         if isinstance(step, Stale):
             return Success(AsyncRevalidation(step.cached, self._loads.awaitable(step.refresh)))
         return step.give().map(_without_refresh)

@@ -17,8 +17,9 @@ from lastcache._flight import Revalidation, without_refresh
 from lastcache._loads import Callback, Loads
 from lastcache._store import Store
 from lastcache.config import Config
+from lastcache.events import Event
 from lastcache.records import CachedValue
-from lastcache.states import Outcome, Strategy
+from lastcache.states import Outcome
 
 __all__ = ["LastCache", "Revalidation"]
 
@@ -42,6 +43,9 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
 
     ``clock`` gives nanoseconds, and must not go back. ``ttl_for`` gives a value a TTL of its own; zero stores it
     expired. It is called after the callback, as a part of it, and for what is ``set`` without a TTL.
+    ``observer`` is told what happens off the hit path, see ``lastcache.events``. ``executor`` is a function that has
+    what it is given run elsewhere, such as the ``submit`` of a pool; without one, background loads run in daemon
+    threads, which do not hold up the interpreter's exit.
 
     >>> from datetime import timedelta
     >>> from returns.result import Success
@@ -58,9 +62,11 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
+        observer: Callable[[Event[K, E]], object] | None = None,
+        executor: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
-        self._loads: Loads[K, V, E] = Loads(config, clock, ttl_for)
-        super().__init__(self._loads, clock)
+        self._loads: Loads[K, V, E] = Loads(config, clock, ttl_for, observer, executor)
+        super().__init__(self._loads, clock, count_hits=config.count_hits)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:
         """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
@@ -94,7 +100,7 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
                 return entry.answer.map(without_refresh)
         except KeyError:
             pass
-        return self._loads.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback).give_revalidation()
+        return self._loads.revalidate(key, callback).give_revalidation()
 
     def load_or_store_many(
         self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]

@@ -1,11 +1,11 @@
-"""What the tests hold a cache with: a clock that stands still, loads that wait for a gate, and threads that report."""
+"""What the tests hold a cache with, beside ``lastcache.testing``: small caches, and threads that report."""
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import pytest
 from returns.result import Result, Success
@@ -13,6 +13,7 @@ from returns.result import Result, Success
 from lastcache import CachedValue, Config, LastCache
 from lastcache._flight import Flight
 from lastcache.states import Outcome
+from lastcache.testing import ManualClock, ScriptedLoad
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -24,47 +25,9 @@ PATIENCE: Final = 20.0
 TICK: Final = timedelta(microseconds=1)
 
 
-class ManualClock:
-    """A clock that moves only when it is told to; a tick is a microsecond."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-    def advance(self, ticks: int) -> None:
-        self.now += ticks * 1000
-
-
-class Gated(Generic[V, E]):
-    """A callback that reports that it runs, waits until it is let go, and then gives its outcome or raises."""
-
-    def __init__(self, *outcomes: Outcome[V, E] | BaseException) -> None:
-        self.outcomes = list(outcomes)
-        self.started = threading.Semaphore(0)
-        self.gate = threading.Semaphore(0)
-        self.calls = 0
-
-    def __call__(self, key: str) -> Outcome[V, E]:
-        self.calls += 1
-        self.started.release()
-        assert self.gate.acquire(timeout=PATIENCE), "nobody opened the gate"
-        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    def opened(self) -> "Gated[V, E]":
-        """Let the first call go before it comes."""
-        self.gate.release()
-        return self
-
-    def await_start(self) -> None:
-        assert self.started.acquire(timeout=PATIENCE), "the callback did not start"
-
-    def let_go(self) -> None:
-        self.gate.release()
+def gated(*outcomes: Outcome[V, E] | BaseException) -> ScriptedLoad[V, E]:
+    """Make a callback that waits until it is let go, and gives its last outcome for ever."""
+    return ScriptedLoad(*outcomes, gated=True, repeat=True)
 
 
 def in_thread(act: Callable[[], T]) -> "Future[T]":

@@ -24,9 +24,12 @@ from lastcache import CachedValue, Config, LastCache
 from lastcache._forks import kept_over_forks
 from lastcache._store import Store
 from lastcache._task_loads import TaskLoads
+from lastcache.events import Event, Observer
 from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
-from tests.kit import PATIENCE, ManualClock, await_joiners, error_of, in_thread, result_of, ticks, until
+from lastcache.testing import ManualClock, ScriptedLoad
+from lastcache.testing.tasks import AsyncScriptedLoad
+from tests.kit import PATIENCE, await_joiners, error_of, gated, in_thread, result_of, ticks, until
 
 T = TypeVar("T")
 
@@ -48,6 +51,8 @@ class Options(TypedDict, total=False):
     refresh_after: timedelta
     jitter: float
     backoff: float
+    max_entries: int
+    count_hits: bool
 
 
 SHELLS: Final = (
@@ -81,20 +86,13 @@ class Call(ABC, Generic[T]):
 class Gated(ABC):
     """A callback that reports that it runs, waits until it is let go, and then gives its outcome or raises."""
 
-    def __init__(self, *outcomes: Outcome[Json, str] | BaseException) -> None:
-        self.outcomes = list(outcomes)
-        self.calls = 0
-
-    async def __call__(self, _key: str) -> Outcome[Json, str]:
-        self.calls += 1
-        await self.pass_gate()
-        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+    @property
+    @abstractmethod
+    def calls(self) -> int:
+        """How many calls have begun."""
 
     @abstractmethod
-    async def pass_gate(self) -> None: ...
+    async def __call__(self, key: str) -> Outcome[Json, str]: ...
 
     @abstractmethod
     async def started(self) -> None:
@@ -103,10 +101,6 @@ class Gated(ABC):
     @abstractmethod
     def let_go(self) -> None:
         """Let one call end."""
-
-    @abstractmethod
-    def has_started(self) -> bool:
-        """Whether a call has begun that nobody waited for."""
 
     def opened(self) -> "Gated":
         """Let the first call go before it comes."""
@@ -121,6 +115,7 @@ class Stage(ABC):
 
     def __init__(self) -> None:
         self.clock = ManualClock()
+        self.events: list[Event[str, str]] = []
 
     async def open(
         self,
@@ -129,15 +124,16 @@ class Stage(ABC):
         extend: int = 0,
         workers: int = 1,
         ttl_for: TtlFor | None = None,
+        observer: Observer[str, str] | None = None,
         **options: Unpack[Options],
     ) -> Cache:
         """Open a cache, with options in ticks, in which each key of ``expired`` has the expired value ``old``."""
         config = Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers, **options)
-        self.cache = await self.made(config, ttl_for)
+        self.cache = await self.made(config, ttl_for, observer or self.events.append)
         for key in expired:
             self.cache.set(key, "old")
         if expired:
-            self.clock.advance(ttl + 1)
+            self.clock.advance(ticks(ttl + 1))
         return self.cache
 
     async def revalidate(self, key: str, load: Load, cache: Cache | None = None) -> Result[Given, str]:
@@ -166,7 +162,7 @@ class Stage(ABC):
         return self.start(lambda: self.ask(key, load, cache))
 
     @abstractmethod
-    async def made(self, config: Config, ttl_for: TtlFor | None) -> Cache: ...
+    async def made(self, config: Config, ttl_for: TtlFor | None, observer: Observer[str, str]) -> Cache: ...
 
     @abstractmethod
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
@@ -236,28 +232,27 @@ class ThreadGated(Gated):
     """A callback that holds up its thread."""
 
     def __init__(self, *outcomes: Outcome[Json, str] | BaseException) -> None:
-        super().__init__(*outcomes)
-        self.starts, self.gate = threading.Semaphore(0), threading.Semaphore(0)
+        self.load: ScriptedLoad[Json, str] = gated(*outcomes)
 
-    async def pass_gate(self) -> None:
-        self.starts.release()
-        assert self.gate.acquire(timeout=PATIENCE), "nobody opened the gate"
+    async def __call__(self, key: str) -> Outcome[Json, str]:
+        return self.load(key)
 
     async def started(self) -> None:
-        assert self.starts.acquire(timeout=PATIENCE), "the callback did not start"
+        self.load.started()
+
+    @property
+    def calls(self) -> int:
+        return len(self.load.calls)
 
     def let_go(self) -> None:
-        self.gate.release()
-
-    def has_started(self) -> bool:
-        return self.starts.acquire(blocking=False)
+        self.load.let_go()
 
 
 class Threads(Stage):
     """``LastCache``, and a thread for whatever runs beside the scenario."""
 
-    async def made(self, config: Config, ttl_for: TtlFor | None) -> Cache:
-        return LastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for)
+    async def made(self, config: Config, ttl_for: TtlFor | None, observer: Observer[str, str]) -> Cache:
+        return LastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for, observer=observer)
 
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         return cast("LastCache[str, Json, str]", cache or self.cache).load_or_store(key, self.driven(load))
@@ -336,21 +331,20 @@ class TaskGated(Gated):
     """A callback that holds up its task."""
 
     def __init__(self, *outcomes: Outcome[Json, str] | BaseException) -> None:
-        super().__init__(*outcomes)
-        self.starts, self.gate = anyio.Semaphore(0), anyio.Semaphore(0)
+        self.load: AsyncScriptedLoad[Json, str] = AsyncScriptedLoad(*outcomes, gated=True, repeat=True)
 
-    async def pass_gate(self) -> None:
-        self.starts.release()
-        await self.gate.acquire()
+    async def __call__(self, key: str) -> Outcome[Json, str]:
+        return await self.load(key)
 
     async def started(self) -> None:
-        await self.starts.acquire()
+        await self.load.started()
+
+    @property
+    def calls(self) -> int:
+        return len(self.load.calls)
 
     def let_go(self) -> None:
-        self.gate.release()
-
-    def has_started(self) -> bool:
-        return self.starts.value > 0
+        self.load.let_go()
 
 
 def tasks_that_join() -> int:
@@ -369,8 +363,8 @@ class Tasks(Stage):
         self.group = group
         self.caches = caches
 
-    async def made(self, config: Config, ttl_for: TtlFor | None) -> Cache:
-        cache = AsyncLastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for)
+    async def made(self, config: Config, ttl_for: TtlFor | None, observer: Observer[str, str]) -> Cache:
+        cache = AsyncLastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for, observer=observer)
         return await self.caches.enter_async_context(cache)
 
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:

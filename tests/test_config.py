@@ -13,7 +13,8 @@ from returns.result import Success
 
 from lastcache import Config, ConfigError, LastCache
 from lastcache.config import Policy, duration_of, nanoseconds, policy_of
-from tests.kit import ManualClock, gives, never
+from lastcache.testing import ManualClock
+from tests.kit import gives, never, ticks
 
 NO_DURATION = [
     60,
@@ -146,9 +147,9 @@ def test_forever() -> None:
     clock = ManualClock()
     cache: LastCache[str, str, str] = LastCache(Config(global_ttl=timedelta.max, extend_ttl=timedelta.max), clock=clock)
     cache.load_or_store("k", gives(Success("v")))
-    clock.advance(-1_000)
+    clock.advance(ticks(-1_000))
     assert cache.ttl("k") == Some(timedelta.max)
-    clock.advance(10**15)
+    clock.advance(ticks(10**15))
     assert cache.load_or_store("k", never).unwrap().stale is False
 
 

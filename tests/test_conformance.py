@@ -12,7 +12,7 @@ from returns.result import Result, Success
 
 from lastcache import CachedValue, failed
 from lastcache.states import Outcome
-from tests.kit import TICK
+from tests.kit import TICK, ticks
 from tests.shells import Load, Stage
 
 Json: TypeAlias = Any  # The vectors are JSON: their values are of any type.
@@ -38,7 +38,7 @@ class Replay:
         return await act(op)
 
     async def _advance(self, op: dict[str, Json]) -> dict[str, Json]:
-        self.stage.clock.advance(op["ticks"])
+        self.stage.clock.advance(ticks(op["ticks"]))
         return {}
 
     async def _set(self, op: dict[str, Json]) -> dict[str, Json]:

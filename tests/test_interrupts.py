@@ -28,7 +28,8 @@ from lastcache._loads import Loads
 from lastcache._state import State
 from lastcache.states import Answer, Outcome, Strategy
 from lastcache.tasks import AsyncLastCache
-from tests.kit import PATIENCE, Gated, ManualClock, given, gives, in_thread, never, small_cache, ticks
+from lastcache.testing import ManualClock
+from tests.kit import PATIENCE, gated, given, gives, in_thread, never, small_cache, ticks
 from tests.shells import TaskCall
 
 pytestmark = [
@@ -72,7 +73,7 @@ class Scene:
         self.clock = ManualClock()
         self.cache = small_cache(self.clock)
         self.cache.set("k", "old")
-        self.clock.advance(101)
+        self.clock.advance(ticks(101))
 
     def act(self) -> object:
         raise NotImplementedError
@@ -142,10 +143,10 @@ class TakeOver(Scene):
     def __init__(self) -> None:
         super().__init__()
         self.cache.set("stuck", "old")
-        self.clock.advance(101)
-        self.stuck = Gated[str, str](Success("late"))
+        self.clock.advance(ticks(101))
+        self.stuck = gated(Success("late"))
         self.hung = self.cache.async_load_or_store("stuck", self.stuck).unwrap().refresh
-        self.stuck.await_start()
+        self.stuck.started()
         self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
 
     def act(self) -> object:
@@ -203,9 +204,9 @@ class Joiner(Scene):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gated = Gated[str, str](Success("new"))
+        self.gated = gated(Success("new"))
         self.others = [in_thread(lambda: self.cache.load_or_store("k", self.gated)) for _ in range(3)]
-        self.gated.await_start()
+        self.gated.started()
 
     def act(self) -> object:
         threading.Timer(0.005, self.gated.let_go).start()
@@ -222,9 +223,9 @@ class Writer(Scene):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gated = Gated[str, str](Success("older"))
+        self.gated = gated(Success("older"))
         self.leader = in_thread(lambda: self.cache.load_or_store("k", self.gated))
-        self.gated.await_start()
+        self.gated.started()
 
     def act(self) -> object:
         self.cache.set("k", "set")
@@ -282,7 +283,7 @@ class Options(Scene):
         self.cache = LastCache(config, clock=self.clock)
         for key in ("a", "b", "k"):
             self.cache.set(key, "old")
-        self.clock.advance(101)
+        self.clock.advance(ticks(101))
 
     def act(self) -> object:
         self.cache.set("c", "new")
@@ -370,7 +371,7 @@ def test_an_abandoned_load_does_not_keep_the_early_one_away() -> None:
     state = State[str, str, str, Load](Config(refresh_after=ticks(60)))
     state.table.set("k", "old", clock())
     state.table.flights["k"] = Flight(None)
-    clock.advance(61)
+    clock.advance(ticks(61))
     step = state.decide(Strategy.STALE_IF_ERROR, "k", never, Flight(None), clock())
     assert (step, len(state.background)) == (Answered(given("old")), 1)
 

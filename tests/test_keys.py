@@ -14,7 +14,8 @@ from returns.result import Success
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadDroppedError, failed
 from lastcache._guard import _GUARDS
 from lastcache.states import Outcome
-from tests.kit import PATIENCE, ManualClock, error_of, given, gives, in_thread, never, result_of, small_cache, ticks
+from lastcache.testing import ManualClock
+from tests.kit import PATIENCE, error_of, given, gives, in_thread, never, result_of, small_cache, ticks
 
 Cache: TypeAlias = "LastCache[object, str, str]"
 
@@ -67,7 +68,7 @@ def test_a_comparison_that_raises(comparison: int) -> None:
     clock = ManualClock()
     cache = cache_of(clock)
     cache.set(Nosy("k"), "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     compared = 0
 
     def count() -> None:
@@ -102,7 +103,7 @@ def test_writes_from_inside_wait_for_the_change_under_way() -> None:
     clock = ManualClock()
     cache = cache_of(clock)
     cache.set(Nosy("k"), "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     inside: list[object] = []
 
     def write() -> None:
@@ -144,7 +145,7 @@ def test_a_call_from_inside_a_change() -> None:
     clock = ManualClock()
     cache = cache_of(clock, extend=50)
     cache.set("stale", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     cache.set("fresh", "v")
 
     def act() -> None:
@@ -264,17 +265,17 @@ def test_a_clock_that_goes_back() -> None:
     clock = ManualClock()
     cache = small_cache(clock, extend=50)
     cache.set("k", "old")
-    clock.advance(101)
-    clock.advance(-60)
+    clock.advance(ticks(101))
+    clock.advance(ticks(-60))
     assert cache.load_or_store("k", never) == given("old")
-    clock.advance(60)
+    clock.advance(ticks(60))
 
     def back(_key: str) -> Outcome[str, str]:
-        clock.advance(-500)
+        clock.advance(ticks(-500))
         return failed("down")
 
     assert cache.load_or_store("k", back) == given("old")
-    clock.advance(10_000)
+    clock.advance(ticks(10_000))
     assert cache.load_or_store("k", gives(Success("new"))) == given("new")
 
 
@@ -292,7 +293,7 @@ def test_a_clock_that_raises(reading: int) -> None:
 
     cache: LastCache[str, str, str] = LastCache(Config(global_ttl=ticks(100)), clock=broken)
     cache.set("k", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     try:
         cache.load_or_store("k", gives(Success("new")))
         revalidation = cache.async_load_or_store("k", gives(Success("new"))).unwrap()

@@ -12,7 +12,8 @@ from returns.result import Success
 
 from lastcache import StoredEntry, failed
 from lastcache.states import Outcome
-from tests.kit import ManualClock, never, result_of, small_cache, ticks
+from lastcache.testing import ManualClock
+from tests.kit import never, result_of, small_cache, ticks
 from tests.model import Model
 
 KEYS: Final = ("a", "b", "c")
@@ -41,7 +42,7 @@ class Keys(RuleBasedStateMachine):
 
     @rule(passed=st.integers(0, 8))
     def advance(self, passed: int) -> None:
-        self.clock.advance(passed)
+        self.clock.advance(ticks(passed))
 
     @rule(key=keys, write=writes.filter(lambda write: write != "none"))
     def write(self, key: str, write: str) -> None:
@@ -103,7 +104,7 @@ class Keys(RuleBasedStateMachine):
         """A load during which time passes and somebody writes."""
 
         def load(_key: str) -> Outcome[str, str]:
-            self.clock.advance(passed)
+            self.clock.advance(ticks(passed))
             self.perform(during, key)
             return outcome
 

@@ -250,7 +250,7 @@ async def test_an_early_load_is_of_one_key(stage: Stage) -> None:
     """A batch that meets a value whose early load is due gives the value, and has that key alone loaded behind it."""
     cache = await stage.open(refresh_after=ticks(50))
     cache.set("k", "old")
-    stage.clock.advance(51)
+    stage.clock.advance(ticks(51))
     asked = Asked()
     assert await stage.ask_many(["k", "other"], asked) == {"k": given("old"), "other": given("OTHER")}
     await stage.until(lambda: cache.peek("k").unwrap() == CachedValue("K"))

@@ -13,7 +13,8 @@ from returns.result import Success, safe
 
 from lastcache import LastCache, LoadFailure, failed
 from lastcache.states import Outcome
-from tests.kit import Gated, ManualClock, error_of, gives, in_thread, never, result_of, small_cache, until
+from lastcache.testing import ManualClock, ScriptedLoad
+from tests.kit import error_of, gated, gives, in_thread, never, result_of, small_cache, ticks, until
 
 
 class Big:
@@ -28,7 +29,7 @@ def test_a_dropped_cache_is_freed_with_its_workers() -> None:
         clock = ManualClock()
         cache = small_cache(clock)
         cache.set("k", "old")
-        clock.advance(101)
+        clock.advance(ticks(101))
         refresh = cache.async_load_or_store("k", gives(Success("new"))).unwrap().refresh
         result_of(refresh)
         with pytest.raises(ZeroDivisionError):
@@ -44,11 +45,11 @@ def test_a_dropped_cache_is_freed_with_its_workers() -> None:
 def test_a_raised_exception_keeps_nothing_alive() -> None:
     """Once its callers have let go of what a callback raised, it is freed without the collector."""
     cache = small_cache(ManualClock())
-    gated = Gated[str, str](ValueError("broken"))
-    leader = in_thread(lambda: cache.load_or_store("k", gated))
-    gated.await_start()
+    broken: ScriptedLoad[str, str] = gated(ValueError("broken"))
+    leader = in_thread(lambda: cache.load_or_store("k", broken))
+    broken.started()
     joiner = in_thread(lambda: cache.load_or_store("k", never))
-    gated.let_go()
+    broken.let_go()
     assert error_of(leader) is not None
     del leader
     error_of(joiner)
@@ -213,7 +214,7 @@ def test_nothing_is_left_of_a_refresh() -> None:
 
     def refresh(_number: int) -> None:
         cache.set("k", "old")
-        clock.advance(101)
+        clock.advance(ticks(101))
         result_of(cache.async_load_or_store("k", gives(Success("new"))).unwrap().refresh)
 
     assert grown(refresh, 5000) < 16

@@ -30,7 +30,7 @@ LONG: Final = timedelta(seconds=60)
 async def test_a_failure_is_covered_within_its_window(stage: Stage, passed: int, answer: object) -> None:
     """A value covers failures until ``stale_if_error`` past its freshness, inclusive, and none after it."""
     await stage.open("k", stale_if_error=ticks(10))
-    stage.clock.advance(passed - 1)
+    stage.clock.advance(ticks(passed - 1))
     assert await stage.ask("k", DOWN) == answer
 
 
@@ -38,9 +38,9 @@ async def test_an_extension_ends_with_the_window(stage: Stage) -> None:
     """However long the extension, no value is given past ``stale_if_error``."""
     await stage.open("k", extend=50, stale_if_error=ticks(10))
     assert await stage.ask("k", DOWN) == COVERED
-    stage.clock.advance(9)
+    stage.clock.advance(ticks(9))
     assert await stage.ask("k", never) == COVERED
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     assert await stage.ask("k", DOWN) == Failure("down")
 
 
@@ -56,7 +56,7 @@ async def test_a_value_is_given_ahead_of_its_load_within_its_window(
 ) -> None:
     """An expired value is given at once until ``stale_while_revalidate``, inclusive; past it the load is waited for."""
     await stage.open("k", stale_while_revalidate=ticks(10))
-    stage.clock.advance(passed - 1)
+    stage.clock.advance(ticks(passed - 1))
     answer = (await stage.revalidate("k", NEW)).unwrap()
     assert answer.cached == CachedValue("old" if at_once else "new", stale=at_once)
     assert (answer.refresh is not None) == at_once
@@ -68,16 +68,16 @@ async def test_that_window_does_not_bound_extensions(stage: Stage) -> None:
     """An extended answer stands past ``stale_while_revalidate``: ``stale_if_error`` alone bounds it."""
     await stage.open("k", extend=50, stale_while_revalidate=ticks(10))
     assert await stage.ask("k", DOWN) == COVERED
-    stage.clock.advance(50)
+    stage.clock.advance(ticks(50))
     assert await stage.revalidate("k", never) == Success(Given(COVERED.unwrap(), None))
 
 
 async def test_what_is_dead_is_dropped_when_it_is_met(stage: Stage) -> None:
     """A value past both windows is gone once its key is asked for; a failure then is a first failure."""
     cache = await stage.open("k", stale_if_error=ticks(10), stale_while_revalidate=ticks(5))
-    stage.clock.advance(9)
+    stage.clock.advance(ticks(9))
     assert "k" in cache
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     assert await stage.ask("k", DOWN) == Failure("down")
     assert (len(cache), cache.peek("k")) == (0, Nothing)
 
@@ -87,7 +87,7 @@ async def test_the_dead_are_swept(stage: Stage) -> None:
     cache = await stage.open(stale_if_error=ticks(10), stale_while_revalidate=ticks(10))
     for number in range(3000):
         cache.set(f"k{number}", "v")
-        stage.clock.advance(1)
+        stage.clock.advance(ticks(1))
         assert len(cache) <= 2 * (100 + 10 + 2)
 
 
@@ -98,12 +98,12 @@ async def test_a_first_failure_is_remembered(stage: Stage) -> None:
     """A failure is the answer until ``negative_ttl`` is over, inclusive; nothing of it shows as stored."""
     cache = await stage.open(negative_ttl=ticks(10))
     assert await stage.ask("k", DOWN) == Failure("down")
-    stage.clock.advance(10)
+    stage.clock.advance(ticks(10))
     assert await stage.ask("k", never) == Failure("down")
     assert await stage.revalidate("k", never) == Failure("down")
     assert (len(cache), "k" in cache, list(cache.entries())) == (0, False, [])
     assert (cache.peek("k"), cache.ttl("k")) == (Nothing, Nothing)
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     assert await stage.ask("k", NEW) == given("new")
     assert (len(cache), "k" in cache) == (1, True)
 
@@ -112,10 +112,10 @@ async def test_a_refusal_is_remembered(stage: Stage) -> None:
     """So is a failure that an expired value does not cover; the value is kept, and covers a later one."""
     cache = await stage.open("k", negative_ttl=ticks(10))
     assert await stage.ask("k", giving(failed("gone", use_stale=False))) == Failure("gone")
-    stage.clock.advance(10)
+    stage.clock.advance(ticks(10))
     assert await stage.ask("k", never) == Failure("gone")
     assert cache.peek("k") == Some(CachedValue("old", stale=True, err="gone"))
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     assert await stage.ask("k", DOWN) == COVERED
 
 
@@ -138,9 +138,9 @@ async def test_a_fresh_value_is_loaded_early(stage: Stage) -> None:
     """Past ``refresh_after`` a read gives the fresh value, and begins one load that nobody waits for."""
     cache = await stage.open(refresh_after=ticks(60))
     cache.set("k", "old")
-    stage.clock.advance(60)
+    stage.clock.advance(ticks(60))
     assert await stage.ask("k", never) == given("old")
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     early = stage.gated(Success("new"))
     for _ in range(3):
         assert await stage.ask("k", early) == given("old")
@@ -156,7 +156,7 @@ async def after_a_failed_early_load(stage: Stage, *, extend: int, use_stale: boo
     """Open a cache with a value of 61 ticks whose early load, due past 60, has just failed."""
     cache = await stage.open(extend=extend, refresh_after=ticks(60))
     cache.set("k", "old")
-    stage.clock.advance(61)
+    stage.clock.advance(ticks(61))
     failing = stage.gated(failed("down", use_stale=use_stale)).opened()
     assert await stage.ask("k", failing) == given("old")
     await failing.started()
@@ -168,9 +168,9 @@ async def after_a_failed_early_load(stage: Stage, *, extend: int, use_stale: boo
 async def test_an_early_load_that_fails(stage: Stage, *, use_stale: bool) -> None:
     """A failed early load leaves value, answer and deadline alone; the next one comes after ``extend_ttl``."""
     cache = await after_a_failed_early_load(stage, extend=20, use_stale=use_stale)
-    stage.clock.advance(20)
+    stage.clock.advance(ticks(20))
     assert await stage.ask("k", never) == given("old")
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     again = stage.gated(Success("new")).opened()
     assert await stage.ask("k", again) == given("old")
     await again.started()
@@ -180,9 +180,9 @@ async def test_an_early_load_that_fails(stage: Stage, *, use_stale: bool) -> Non
 async def test_without_extensions_an_early_load_is_tried_once(stage: Stage) -> None:
     """With ``extend_ttl`` zero the next load after a failed early one is that of the expired value."""
     await after_a_failed_early_load(stage, extend=0, use_stale=True)
-    stage.clock.advance(39)
+    stage.clock.advance(ticks(39))
     assert await stage.ask("k", never) == given("old")
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
     assert await stage.ask("k", NEW) == given("new")
 
 
@@ -190,11 +190,11 @@ async def test_an_early_load_is_joined_once_the_value_expired(stage: Stage) -> N
     """Who must wait joins the early load that still runs."""
     cache = await stage.open(refresh_after=ticks(60))
     cache.set("k", "old")
-    stage.clock.advance(61)
+    stage.clock.advance(ticks(61))
     early = stage.gated(Success("new"))
     assert await stage.ask("k", early) == given("old")
     await early.started()
-    stage.clock.advance(40)
+    stage.clock.advance(ticks(40))
     joiner = stage.asking("k", never)
     await stage.joined(1)
     early.let_go()
@@ -256,9 +256,9 @@ async def test_backoff_asks_a_failing_source_less_and_less(stage: Stage) -> None
     for extension in (10, 20, 40, 80, 100, 100):
         assert await stage.ask("k", DOWN) == COVERED
         assert cache.ttl("k") == Some(ticks(extension))
-        stage.clock.advance(extension + 1)
+        stage.clock.advance(ticks(extension + 1))
     assert await stage.ask("k", NEW) == given("new")
-    stage.clock.advance(101)
+    stage.clock.advance(ticks(101))
     await stage.ask("k", DOWN)
     assert cache.ttl("k") == Some(ticks(10))
 
@@ -325,7 +325,7 @@ async def test_a_missing_key_is_waited_for(stage: Stage) -> None:
 async def test_past_the_window_a_load_is_waited_for(stage: Stage) -> None:
     """The timeout gives nothing that stale-while-revalidate would not give."""
     await stage.open("k", soft_timeout=SHORT, stale_while_revalidate=ticks(5))
-    stage.clock.advance(5)
+    stage.clock.advance(ticks(5))
     assert await stage.ask("k", NEW) == given("new")
 
 

@@ -8,7 +8,8 @@ from returns.result import Failure, Success
 
 from lastcache import CachedValue, Config, LastCache, failed
 from lastcache.states import Outcome
-from tests.kit import ManualClock, given, gives, never, result_of, small_cache, ticks
+from lastcache.testing import ManualClock
+from tests.kit import given, gives, never, result_of, small_cache, ticks
 
 YEAR = 365 * 86_400_000_000
 """A year, in ticks."""
@@ -20,12 +21,12 @@ def test_a_long_outage() -> None:
     cache = small_cache(clock, extend=50)
     cache.set("k", "old")
     for passed in (101, 51, 1000, YEAR, 10 * YEAR):
-        clock.advance(passed)
+        clock.advance(ticks(passed))
         down = f"down for {passed}"
         assert cache.load_or_store("k", gives(failed(down))) == given("old", stale=True, err=down)
         assert cache.load_or_store("k", never) == given("old", stale=True, err=down)
         assert cache.async_load_or_store("k", never).unwrap().cached == CachedValue("old", stale=True, err=down)
-    clock.advance(51)
+    clock.advance(ticks(51))
     assert cache.load_or_store("k", gives(Success("new"))) == given("new")
 
 
@@ -34,7 +35,7 @@ def test_an_outage_ends_for_stale_readers_too() -> None:
     clock = ManualClock()
     cache = small_cache(clock)
     cache.set("k", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     for number in range(3):
         refresh = cache.async_load_or_store("k", gives(failed(f"try {number}"))).unwrap().refresh
         assert result_of(refresh) == given("old", stale=True, err=f"try {number}")
@@ -48,12 +49,12 @@ def test_a_load_slower_than_the_ttl_counts() -> None:
     cache = small_cache(clock)
 
     def slow(_key: str) -> Outcome[str, str]:
-        clock.advance(1000)
+        clock.advance(ticks(1000))
         return Success("v")
 
     assert cache.load_or_store("k", slow) == given("v")
     assert cache.ttl("k") == Some(ticks(100))
-    clock.advance(100)
+    clock.advance(ticks(100))
     assert cache.load_or_store("k", never) == given("v")
 
 

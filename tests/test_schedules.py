@@ -19,8 +19,9 @@ from lastcache._guard import Guard
 from lastcache._state import State
 from lastcache._table import Landed, Table
 from lastcache.states import Answer, Outcome
+from lastcache.testing import ManualClock
 from lastcache.transitions import settle
-from tests.kit import ManualClock, small_cache
+from tests.kit import small_cache, ticks
 
 interleave_test: Any = pytest.importorskip(
     "interleave_test", reason="interleave-test is not installed; it needs Python 3.12 or newer"
@@ -131,7 +132,7 @@ def the_take_over_of_a_queued_refresh() -> None:
     clock, source = ManualClock(), Source()
     cache = small_cache(clock)
     cache.set("k", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     refresh = cache.async_load_or_store("k", source.load).unwrap().refresh
     waiter = interleave_test.spawn(cache.load_or_store, "k", source.load)
     assert value_of(done(waiter)) == "1"

@@ -29,7 +29,7 @@ async def missing(stage: Stage) -> None:
 async def fresh(stage: Stage) -> None:
     """The value is at the last instant of its freshness."""
     (await stage.open(ttl=TTL, extend=EXTENSION)).set("k", "old")
-    stage.clock.advance(TTL)
+    stage.clock.advance(ticks(TTL))
 
 
 async def expired(stage: Stage) -> None:
@@ -41,13 +41,13 @@ async def extended(stage: Stage) -> None:
     """A load failed, and allowed stale data; it is the last instant of the extension."""
     await expired(stage)
     await stage.ask("k", giving(failed("before")))
-    stage.clock.advance(EXTENSION)
+    stage.clock.advance(ticks(EXTENSION))
 
 
 async def past_extension(stage: Stage) -> None:
     """The extension is just over."""
     await extended(stage)
-    stage.clock.advance(1)
+    stage.clock.advance(ticks(1))
 
 
 async def refused(stage: Stage) -> None:

@@ -15,8 +15,9 @@ from lastcache._sieve import Node, Sieve
 from lastcache._stock import Held, Stock
 from lastcache.config import Policy
 from lastcache.states import Remembered
+from lastcache.testing import ManualClock
 from lastcache.transitions import fresh
-from tests.kit import ManualClock, gives, never, ticks
+from tests.kit import gives, never, ticks
 
 KEYS: Final = st.integers(0, 9)
 
@@ -152,7 +153,7 @@ def test_an_evicted_key_is_loaded_anew() -> None:
     clock = ManualClock()
     cache = bounded(clock, 2)
     cache.set("k", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
 
     def evicting(_key: str) -> Success[str]:
         for key in "ab":
@@ -170,7 +171,7 @@ def test_an_evicted_value_covers_no_failure() -> None:
     clock = ManualClock()
     cache = bounded(clock, 1)
     cache.set("k", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
 
     def failing(_key: str) -> object:
         cache.set("other", "v")
@@ -204,7 +205,7 @@ def test_a_million_keys_that_die_leave_memory_bounded() -> None:
     most = 0
     for number in range(1_000_000):
         cache.set(number, number)
-        clock.advance(1)
+        clock.advance(ticks(1))
         most = max(most, len(cache))
     assert most <= 2 * (2000 + 2)
 

@@ -26,7 +26,8 @@ from lastcache import CacheClosedError, CachedValue, Config, LoadDroppedError, L
 from lastcache._lanes import running_loop
 from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache, AsyncRevalidation
-from tests.kit import PATIENCE, ManualClock, given, in_thread, result_of, ticks
+from lastcache.testing import ManualClock
+from tests.kit import PATIENCE, given, in_thread, result_of, ticks
 from tests.shells import SHELLS, Load, TaskCall, TaskGated, giving, never, run_in_loop, task_stage
 
 Cache: TypeAlias = AsyncLastCache[str, str, str]
@@ -59,7 +60,7 @@ def expired(*keys: str, workers: int = 1) -> Cache:
     cache = small_cache(clock, workers=workers)
     for key in keys:
         cache.set(key, "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     return cache
 
 
@@ -332,7 +333,7 @@ async def test_a_clock_that_fails_a_background_load() -> None:
 
     cache = small_cache(read)
     cache.set("k", "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     async with cache:
         refresh = await behind(cache, "k", never)
         broken.append(OSError("no clock"))
@@ -347,10 +348,10 @@ async def test_outside_of_the_block_nothing_is_left_to_the_background() -> None:
     config = Config(global_ttl=ticks(100), soft_timeout=timedelta(0), refresh_after=ticks(50))
     cache: Cache = AsyncLastCache(config, clock=clock)
     assert await cache.load_or_store("k", stepping("v")) == given("v")
-    clock.advance(51)
+    clock.advance(ticks(51))
     for _ in range(3):
         assert await cache.load_or_store("k", never) == given("v")
-    clock.advance(50)
+    clock.advance(ticks(50))
     assert await cache.load_or_store("k", stepping("w")) == given("w")
     await check_at_rest(cache)
 

@@ -11,18 +11,8 @@ from returns.result import Result, Success
 
 from lastcache import CachedValue, LastCache, LoadDroppedError, Revalidation, failed
 from lastcache.states import Answer, Outcome
-from tests.kit import (
-    Gated,
-    ManualClock,
-    error_of,
-    given,
-    gives,
-    in_thread,
-    never,
-    result_of,
-    small_cache,
-    until,
-)
+from lastcache.testing import ManualClock, ScriptedLoad
+from tests.kit import error_of, gated, given, gives, in_thread, never, result_of, small_cache, ticks, until
 
 Cache = LastCache[str, str, str]
 STALE = CachedValue[str, str]("old", stale=True)
@@ -34,7 +24,7 @@ def expired(*keys: str, extend: int = 0, workers: int = 1) -> tuple[Cache, Manua
     cache = small_cache(clock, extend=extend, workers=workers)
     for key in keys:
         cache.set(key, "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     return cache, clock
 
 
@@ -49,12 +39,12 @@ def behind(answer: Result[Revalidation[str, str], str]) -> Future[Answer[str, st
 def test_nobody_can_cancel_a_refresh() -> None:
     """A holder cannot cancel a refresh for the others, queued or running."""
     cache, _ = expired("a", "b")
-    gated = Gated[str, str](Success("new"))
-    running = behind(cache.async_load_or_store("a", gated))
-    queued = behind(cache.async_load_or_store("b", gated))
+    load = gated(Success("new"))
+    running = behind(cache.async_load_or_store("a", load))
+    queued = behind(cache.async_load_or_store("b", load))
     assert [False, False] == [running.cancel(), queued.cancel()]
-    gated.let_go()
-    gated.let_go()
+    load.let_go()
+    load.let_go()
     assert [given("new")] * 2 == [result_of(running), result_of(queued)]
 
 
@@ -82,11 +72,11 @@ def test_without_threads_stale_is_given_all_the_same(monkeypatch: pytest.MonkeyP
 def test_a_callback_of_refresh_may_use_the_cache() -> None:
     """Whoever is told by ``refresh`` may call the cache from there: nothing is held while he is told."""
     cache, _ = expired("k")
-    gated = Gated[str, str](Success("new"))
-    refresh = behind(cache.async_load_or_store("k", gated))
+    load = gated(Success("new"))
+    refresh = behind(cache.async_load_or_store("k", load))
     told: Future[Answer[str, str]] = Future()
     refresh.add_done_callback(lambda _done: told.set_result(cache.load_or_store("other", gives(Success("v")))))
-    gated.let_go()
+    load.let_go()
     assert result_of(told) == given("v")
 
 
@@ -109,7 +99,7 @@ def watched(*keys: str) -> tuple[Cache, WatchedClock]:
     cache = small_cache(clock)
     for key in keys:
         cache.set(key, "old")
-    clock.advance(101)
+    clock.advance(ticks(101))
     return cache, clock
 
 
@@ -127,19 +117,19 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
 def test_a_load_taken_over_as_it_starts_runs_once() -> None:
     """A load that is taken over just after it left the queue runs once: the worker leaves it to the one who waits."""
     cache, clock = watched("k")
-    replaced, own = Gated[str, str](Success("queued")).opened(), Gated[str, str](Success("own"))
+    replaced, own = ScriptedLoad[str, str](), gated(Success("own"))
     callers: list[Future[Answer[str, str]]] = []
 
     def take_over() -> None:
         callers.append(in_thread(lambda: cache.load_or_store("k", own)))
-        own.await_start()
+        own.started()
 
     clock.on_worker = once(take_over)
     refresh = behind(cache.async_load_or_store("k", replaced))
     until(lambda: len(callers) == 1)
     own.let_go()
     assert [given("own")] * 2 == [result_of(refresh), result_of(callers[0])]
-    assert replaced.calls == 0
+    assert replaced.calls == []
 
 
 def test_a_load_whose_cache_is_closed_as_it_starts() -> None:
@@ -167,9 +157,9 @@ def test_a_clock_that_fails_a_worker() -> None:
 def test_a_refresh_callback_that_ends_its_thread_leaves_the_others_told() -> None:
     """What the callback of one future raises keeps no other future from being resolved."""
     cache, _ = expired("stuck", "a", "b")
-    stuck = Gated[str, str](Success("late"))
+    stuck = gated(Success("late"))
     hung = behind(cache.async_load_or_store("stuck", stuck))
-    stuck.await_start()
+    stuck.started()
     refreshes = [behind(cache.async_load_or_store(key, never)) for key in "ab"]
     for refresh in refreshes:
         refresh.add_done_callback(lambda _done: sys.exit(1))
@@ -214,22 +204,23 @@ def test_a_key_that_lost_its_hash_keeps_no_other_waiting() -> None:
 def test_an_interrupted_start_of_a_worker_keeps_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt of a caller whose worker starts all the same does not let two callbacks run where one may."""
     cache, _ = expired("a", "b")
-    gated = Gated[str, str](Success("new"))
+    load = gated(Success("new"))
     start = _thread.start_new_thread
 
     def interrupted(function: Callable[[], object], args: tuple[()]) -> int:
         start(function, args)
-        gated.await_start()
+        load.started()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(_thread, "start_new_thread", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cache.async_load_or_store("a", gated)
-    second = behind(cache.async_load_or_store("b", gated))
-    assert not gated.started.acquire(timeout=0.05)
-    gated.let_go()
-    gated.let_go()
+            cache.async_load_or_store("a", load)
+    second = behind(cache.async_load_or_store("b", load))
+    threading.Event().wait(0.05)
+    assert load.calls == ["a"]
+    load.let_go()
+    load.let_go()
     assert result_of(second) == given("new")
 
 

@@ -1,0 +1,156 @@
+"""What happened in a cache: counted, and told to its observer."""
+
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import Final, Generic, TypeVar, final
+
+from returns.pipeline import is_successful
+
+from lastcache._flight import Answered, Landing, Raised, Returned, Stale
+from lastcache._guard import inside
+from lastcache.config import duration_of
+from lastcache.errors import LoadDroppedError
+from lastcache.events import (
+    Event,
+    Evicted,
+    Joined,
+    Loaded,
+    LoadFailed,
+    LoadRaised,
+    Observer,
+    RefreshRefused,
+    RefreshStarted,
+    ServedStale,
+    Stats,
+    Swept,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+
+KINDS: Final = (
+    Loaded,
+    LoadFailed,
+    LoadRaised,
+    Joined,
+    ServedStale,
+    RefreshStarted,
+    RefreshRefused,
+    Evicted,
+    Swept,
+)
+
+
+@final
+class Reports(Generic[K, E]):
+    """The counts of one cache, and its observer.
+
+    No count needs a lock: an interpreter with a global lock gives way to another thread at calls and jumps back, and
+    there is neither within ``+= 1``.
+    """
+
+    __slots__ = ("_complained", "_counts", "_observer", "hits", "misses")
+
+    def __init__(self, observer: Observer[K, E] | None) -> None:
+        self._observer = observer
+        self.hits = 0
+        self.misses = 0
+        self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
+        self._complained = False
+
+    def load(self, key: K, attempted: Returned[V, E] | Raised, began_at: int, *, background: bool) -> None:
+        """Report what came of a load."""
+        if isinstance(attempted, Raised):
+            if self._count(LoadRaised):
+                self._tell(LoadRaised(key, attempted.err, background))
+        elif is_successful(attempted.outcome):
+            if self._count(Loaded):
+                self._tell(Loaded(key, _passed(began_at, attempted.now), background))
+        elif self._count(LoadFailed):
+            failure, took = attempted.outcome.failure(), _passed(began_at, attempted.now)
+            self._tell(LoadFailed(key, failure.err, failure.use_stale, took, background))
+
+    def landing(self, key: K, landing: Landing[V, E], attempted: Returned[V, E] | Raised | None, began_at: int) -> None:
+        """Report how a background load ended, which may have been dropped or struck before it ran."""
+        if isinstance(landing, Raised) and isinstance(landing.err, LoadDroppedError):
+            self.refusal(key, str(landing.err))
+        elif isinstance(landing, Raised):
+            self.load(key, landing, began_at, background=True)
+        elif attempted is not None:
+            self.load(key, attempted, began_at, background=True)
+
+    def given(self, key: K, step: Landing[V, E] | Stale[V, E]) -> None:
+        """Report what a caller is given, if that is a stale value."""
+        cached = step.cached if isinstance(step, Stale) else None
+        if isinstance(step, Answered) and is_successful(step.answer):
+            cached = step.answer.unwrap()
+        if cached is not None and cached.stale and self._count(ServedStale):
+            self._tell(ServedStale(key, cached.err))
+
+    def join(self, key: K) -> None:
+        """Report a caller who is about to wait for the load that another has begun."""
+        if self._count(Joined):
+            self._tell(Joined(key))
+
+    def start(self, key: K) -> None:
+        """Report a load that begins in the background."""
+        if self._count(RefreshStarted):
+            self._tell(RefreshStarted(key))
+
+    def refusal(self, key: K, why: str) -> None:
+        """Report a background load that was dropped."""
+        if self._count(RefreshRefused):
+            self._tell(RefreshRefused(key, why))
+
+    def removal(self, key: K, *, evicted: bool) -> None:
+        """Report a key that had to go: to make room, or because it was dead."""
+        if self._count(Evicted if evicted else Swept):
+            self._tell(Evicted(key) if evicted else Swept(key))
+
+    def _count(self, kind: object) -> bool:
+        """Count an event of this kind, and say whether there is an observer to tell of it."""
+        self._counts[kind] += 1
+        return self._observer is not None
+
+    def _tell(self, event: Event[K, E]) -> None:
+        """Tell the observer, outside of every lock: from inside a change, once that is over."""
+        guard = inside()
+        if guard is None:
+            self._call(event)
+        else:
+            guard.put_off(partial(self._call, event))
+
+    def _call(self, event: Event[K, E]) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception:
+            if not self._complained:
+                self._complained = True
+                logging.getLogger("lastcache").exception("an observer raised at %r; this is logged once", event)
+
+    def stats(self, *, entries: int, count_hits: bool) -> Stats:
+        """Write the counts down."""
+        counts = self._counts
+        return Stats(
+            entries=entries,
+            hits=self.hits if count_hits else None,
+            misses=self.misses,
+            loaded=counts[Loaded],
+            load_failed=counts[LoadFailed],
+            load_raised=counts[LoadRaised],
+            joined=counts[Joined],
+            served_stale=counts[ServedStale],
+            refresh_started=counts[RefreshStarted],
+            refresh_refused=counts[RefreshRefused],
+            evicted=counts[Evicted],
+            swept=counts[Swept],
+        )
+
+
+def _passed(since: int, now: int) -> timedelta:
+    """Give the time between two instants: none where the clock went back."""
+    return duration_of(max(0, now - since))
