@@ -62,8 +62,9 @@ def ticks(count: int) -> timedelta:
 
 
 def small_cache(clock: ManualClock, *, ttl: int = 100, extend: int = 0, workers: int = 1) -> "LastCache[str, str, str]":
-    """Make a cache whose options are given in ticks."""
-    return LastCache(Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers), clock=clock)
+    """Make a cache whose options are given in ticks, and whose observer is told for nothing."""
+    config = Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers)
+    return LastCache(config, clock=clock, observer=lambda _event: None)
 
 
 def given(value: V, *, stale: bool = False, err: E | None = None) -> Result[CachedValue[V, E], E]:

@@ -100,6 +100,15 @@ def test_zero() -> None:
     assert Config(stale_if_error=zero, stale_while_revalidate=zero, soft_timeout=zero) != Config()
 
 
+@pytest.mark.parametrize("wrong", [None, 0, 1, "yes", 1.0])
+def test_a_flag_is_true_or_false(wrong: object) -> None:
+    """``count_hits`` takes a bool, and nothing that merely behaves like one."""
+    with pytest.raises(ConfigError) as told:
+        make("count_hits", wrong)
+    assert str(told.value) == f"count_hits={wrong!r}: must be True or False"
+    assert make("count_hits", value=True).count_hits
+
+
 def test_defaults() -> None:
     """A minute, no extension, one background load at a time."""
     assert Policy(60_000_000_000, 0) == policy_of(Config())
@@ -115,6 +124,7 @@ def test_defaults() -> None:
         jitter=0.0,
         backoff=1.0,
         max_entries=None,
+        count_hits=False,
     )
 
 

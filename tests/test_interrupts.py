@@ -410,7 +410,7 @@ def test_tasks_survive_an_interrupt_at_every_line() -> None:
     """In an event loop that is struck at any line of lastcache one task hears of it; the others and the key go on."""
 
     async def trial(strike: Striking) -> tuple[list[str], str]:
-        cache: AsyncLastCache[str, str, str] = AsyncLastCache(clock=ManualClock())
+        cache: AsyncLastCache[str, str, str] = AsyncLastCache(clock=ManualClock(), observer=lambda _event: None)
         calls = [TaskCall[Answer[str, str]]() for _ in range(3)]
 
         async def load(_key: str) -> Outcome[str, str]:
