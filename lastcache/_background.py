@@ -41,37 +41,37 @@ class Background(Generic[K, V, E, C]):
     workers on their way to it.
     """
 
-    __slots__ = ("_busy", "_coming", "_queue", "limit")
+    __slots__ = ("_busy", "_coming", "limit", "queue")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._queue = OrderedDict[Queued[K, V, E, C], None]()
+        self.queue = OrderedDict[Queued[K, V, E, C], None]()
         self._coming = Alive[Worker]()
         self._busy = Alive[Worker]()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     def add(self, queued: Queued[K, V, E, C]) -> None:
-        self._queue[queued] = None
+        self.queue[queued] = None
 
     def remove(self, queued: Queued[K, V, E, C]) -> None:
-        self._queue.pop(queued, None)
+        self.queue.pop(queued, None)
 
     def waiting(self) -> list[Queued[K, V, E, C]]:
         """Show everything that waits."""
-        return list(self._queue)
+        return list(self.queue)
 
     def drain(self) -> list[Queued[K, V, E, C]]:
         """Take everything that waits."""
         drained = self.waiting()
-        self._queue.clear()
+        self.queue.clear()
         return drained
 
     def hire(self, worker: Worker) -> bool:
         """Give ``worker`` a place if the queue wants one more, and the limit allows it."""
         coming, busy = len(self._coming.all()), len(self._busy.all())
-        if len(self._queue) <= coming or coming + busy >= self.limit:
+        if len(self.queue) <= coming or coming + busy >= self.limit:
             return False
         self._coming.add(worker)
         return True
@@ -82,10 +82,10 @@ class Background(Generic[K, V, E, C]):
             return None
         self._coming.discard(worker)
         self._busy.add(worker)
-        if not self._queue:
+        if not self.queue:
             self._busy.discard(worker)
             return None
-        return self._queue.popitem(last=False)[0]
+        return self.queue.popitem(last=False)[0]
 
     def take(self, worker: Worker) -> Queued[K, V, E, C] | None:
         """Give ``worker`` a place and the oldest queued load, if there are both."""

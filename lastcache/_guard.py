@@ -60,8 +60,13 @@ class Guard:
         finally:
             while self._before_release:
                 with self._lock: _catch_up(self._before_release)  # noqa: E701  # fmt: skip
-            _step_out(thread, around)
-            _catch_up(self._afterwards)
+            if around is None:
+                _GUARDS.pop(thread, None)
+            else:
+                # A handler ran while its thread was about to enter another guard, or had just left it.
+                _GUARDS[thread] = around
+            if self._afterwards:
+                _catch_up(self._afterwards)
 
     def write(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run ``act`` now, or, from inside a change, as soon as that is complete."""
@@ -81,7 +86,8 @@ class Guard:
         try:
             return act(*args, **kwargs)
         finally:
-            _catch_up(self._before_release)
+            if self._before_release:
+                _catch_up(self._before_release)
 
 
 _GUARDS: Final[dict[int, Guard]] = {}
@@ -92,14 +98,6 @@ def inside() -> Guard | None:
     """Give the guard, of whichever cache, that the calling thread is inside."""
     guard = _GUARDS.get(threading.get_ident())
     return guard if guard is not None and guard.owned() else None
-
-
-def _step_out(thread: int, around: Guard | None) -> None:
-    if around is None:
-        _GUARDS.pop(thread, None)
-    else:
-        # A handler ran while its thread was about to enter another guard, or had just left it.
-        _GUARDS[thread] = around
 
 
 def _catch_up(put_off: deque[_PutOff]) -> None:

@@ -197,15 +197,19 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         try:
             try:
                 step = self._guard.run(self.state.decide, strategy, key, callback, flight, self._clock())
-                if step is flight:
-                    with waiting(asker, flight):
-                        return self._fly(key, callback, flight)
-                return step
+                if step is not flight:
+                    return step
+                if asker is None:
+                    return self._fly(key, callback, flight)
+                with waiting(asker, flight):
+                    return self._fly(key, callback, flight)
             finally:
-                self._tidy(key, flight)
+                if flight.untidy:
+                    self._tidy(key, flight)
         finally:
             # An interrupt may have struck inside the first.
-            self._tidy(key, flight)
+            if flight.untidy:
+                self._tidy(key, flight)
 
     def _fly(self, key: K, callback: Callback[K, V, E], flight: ThreadFlight[K, V, E]) -> Landing[V, E]:
         """Run ``callback`` and land its outcome."""
@@ -227,7 +231,7 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
 
     def _staff(self) -> None:
         """Start a worker if the queue wants one. Where none can be had, what nobody will run is dropped."""
-        if not self.state.background:
+        if not self.state.background.queue:
             return
         worker = Worker()
         try:

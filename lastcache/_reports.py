@@ -25,6 +25,7 @@ from lastcache.events import (
     Stats,
     Swept,
 )
+from lastcache.records import CachedValue
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,10 +84,15 @@ class Reports(Generic[K, E]):
 
     def given(self, key: K, step: Landing[V, E] | Stale[V, E]) -> None:
         """Report what a caller is given, if that is a stale value."""
-        cached = step.cached if isinstance(step, Stale) else None
-        if isinstance(step, Answered) and is_successful(step.answer):
+        if isinstance(step, Stale):
+            self._stale(key, step.cached)
+        elif isinstance(step, Answered) and is_successful(step.answer):
             cached = step.answer.unwrap()
-        if cached is not None and cached.stale and self._count(ServedStale):
+            if cached.stale:
+                self._stale(key, cached)
+
+    def _stale(self, key: K, cached: CachedValue[V, E]) -> None:
+        if self._count(ServedStale):
             self._tell(ServedStale(key, cached.err))
 
     def join(self, key: K) -> None:

@@ -123,9 +123,9 @@ class Shell(Generic[K, V, E, C]):
         if isinstance(attempted, Raised):
             self._guard.run(state.crash, key, flight, attempted)
             return attempted
-        landed = self._guard.run(state.land, key, flight, attempted)
+        landing, landed = self._guard.run(state.land, key, flight, attempted)
         forget_frames(kept_error(landed.transition.entry))
-        return Answered(landed.transition.answer)
+        return landing
 
     def board(self, state: State[K, V, E, C], batch: Batch[K, V, E, C], alone: C, now: int) -> None:
         """Decide for each key of ``batch``, in one step; ``alone`` loads one of them, where that is due early."""
@@ -152,7 +152,8 @@ class Shell(Generic[K, V, E, C]):
         """Tell of the load that ``flight`` ran, if it ran one, and of what had to go."""
         if flight.attempted is not None:
             self.reports.load(key, flight.attempted, flight.began_at, background=False)
-        self._let_go()
+        if self.state.table.stock.let_go:
+            self._let_go()
 
     def report_behind(self, key: K, flight: Flight[K, V, E, C], landing: Landing[V, E]) -> None:
         """Do as ``report`` does in the background, where what comes out of an observer has nobody to strike."""
@@ -206,7 +207,8 @@ class Shell(Generic[K, V, E, C]):
 
     def measured(self, outcome: Outcome[V, E]) -> Returned[V, E]:
         """Add to what a callback returned all that the core must be told."""
-        ttl = self.ttl_of(outcome.unwrap()) if is_successful(outcome) else None
+        has_ttl = self._ttl_for is not None and is_successful(outcome)
+        ttl = self.ttl_of(outcome.unwrap()) if has_ttl else None
         return Returned(outcome, self._clock(), ttl, self.draw())
 
     def ttl_of(self, value: V) -> int | None:

@@ -106,6 +106,8 @@ class State(Generic[K, V, E, C]):
         flight.behind = _behind(found)
         flight.untidy = True
         self.table.flights[key] = flight
+        if found is None:
+            return
         if isinstance(found, Flight):
             found.behind = None
         if flight.behind is not None:
@@ -165,11 +167,11 @@ class State(Generic[K, V, E, C]):
                 self.table.replace(queued.key, queued, flight)
                 return flight
 
-    def land(self, key: K, flight: Flight[K, V, E, C], returned: Returned[V, E]) -> Landed[V, E]:
+    def land(self, key: K, flight: Flight[K, V, E, C], returned: Returned[V, E]) -> tuple[Answered[V, E], Landed[V, E]]:
         """Land what the callback returned."""
         landed = self.table.land(key, flight, returned.outcome, returned.now, ttl=returned.ttl, draw=returned.draw)
-        flight.landing = Answered(landed.transition.answer)
-        return landed
+        flight.landing = landing = Answered(landed.transition.answer)
+        return landing, landed
 
     def crash(self, key: K, flight: Flight[K, V, E, C], raised: Raised) -> None:
         """Land what the callback raised: nothing changes but that the flight is gone."""

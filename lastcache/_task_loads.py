@@ -290,7 +290,7 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
 
     def _staff(self, lane: TaskLane[K, V, E]) -> None:
         """Start what is queued, as far as there is room; what nobody will run is dropped."""
-        if lane.staffing or not lane.state.background or not lane.is_here():
+        if lane.staffing or not lane.state.background.queue or not lane.is_here():
             return
         lane.staffing = True
         try:
