@@ -5,6 +5,7 @@ loader is of the form which that cache asks for, and where it is a decorator, ``
 """
 
 import importlib.util
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from fnmatch import fnmatchcase
@@ -58,11 +59,15 @@ Opened: TypeAlias = AsyncIterator[Reader]
 
 
 class Case(NamedTuple, Generic[Open]):
-    """A cache in one configuration, and the module that must be there for it."""
+    """A cache in one configuration, the module that must be there for it, and how many entries it can be asked to hold.
+
+    Only a cache whose misses take the longer the more it holds has such a bound: filling it would take hours.
+    """
 
     name: str
     module: str
     open: Open
+    most: float = math.inf
 
 
 ThreadCase: TypeAlias = Case[OpenReader]
@@ -75,12 +80,17 @@ class Lineup(NamedTuple, Generic[Open]):
     present: tuple[Case[Open], ...]
     missing: tuple[str, ...]
 
+    def notes(self, entries: int) -> tuple[str, ...]:
+        """Say which caches are not measured with so many entries."""
+        small = [case for case in self.present if case.most < entries]
+        return tuple(f"{case.name} looks at all entries at a miss: up to {case.most:,} of them only." for case in small)
+
 
 def chosen(cases: Iterable[Case[Open]], patterns: Iterable[str]) -> Lineup[Open]:
     """Choose by shell patterns; the floor is always there, or there would be nothing to compare with.
 
     >>> chosen([Case("floor", "time", 0), Case("a:b", "no_such_module", 1), Case("c", "time", 2)], ["a*"])
-    Lineup(present=(Case(name='floor', module='time', open=0),), missing=('a:b',))
+    Lineup(present=(Case(name='floor', module='time', open=0, most=inf),), missing=('a:b',))
     """
     wanted = tuple(patterns)
     found = [case for case in cases if case.name == FLOOR or any(fnmatchcase(case.name, part) for part in wanted)]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from tests.benchmarks.caches import OpenReader, OpenTaskReader, Reader, Setup, chosen
+from tests.benchmarks.caches import OpenTaskReader, Reader, Setup, TaskCase, ThreadCase, chosen
 from tests.benchmarks.loads import Counted, slow
 from tests.benchmarks.own import EXPIRING as OWN
 from tests.benchmarks.peers import EXPIRING as PEERS
@@ -28,16 +28,16 @@ def latency(plan: Plan) -> Iterator[Table]:
     """Read one key from a few threads, or tasks, over many expiries."""
     ttl, load_for, read_for = 2 * plan.scale.load_for, plan.scale.load_for, plan.scale.read_for
 
-    def measure(open_reader: OpenReader) -> Mapping[str, float]:
+    def measure(case: ThreadCase) -> Mapping[str, float]:
         source = slow(load_for)
-        reader = open_reader(Setup(source.loads, room=10, ttl=ttl))
+        reader = case.open(Setup(source.loads, room=10, ttl=ttl))
         waits = _read(reader, read_for)
         reader.close()
         return _summary(waits, source)
 
-    def measure_tasks(open_reader: OpenTaskReader) -> Mapping[str, float]:
+    def measure_tasks(case: TaskCase) -> Mapping[str, float]:
         source = slow(load_for)
-        waits = asyncio.run(_read_tasks(open_reader, Setup(source.loads, room=10, ttl=ttl), read_for))
+        waits = asyncio.run(_read_tasks(case.open, Setup(source.loads, room=10, ttl=ttl), read_for))
         return _summary(waits, source)
 
     lineup, tasks = chosen((*OWN, *PEERS), plan.caches), chosen(EXPIRING_TASKS, plan.caches)

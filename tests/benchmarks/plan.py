@@ -74,11 +74,11 @@ def timed(work: Callable[[], object]) -> int:
 
 
 def interleaved(
-    cases: Iterable[Case[Open]], rounds: int, measure: Callable[[Open], Mapping[str, float]]
+    cases: Iterable[Case[Open]], rounds: int, measure: Callable[[Case[Open]], Mapping[str, float]]
 ) -> dict[str, dict[str, Figure]]:
     """Measure every cache once in each round, so that what disturbs the machine for a while disturbs all of them."""
     lineup = tuple(cases)
-    measured = [{case.name: measure(case.open) for case in lineup} for _ in range(rounds)]
+    measured = [{case.name: measure(case) for case in lineup} for _ in range(rounds)]
     return {
         case.name: {column: figure([one[case.name][column] for one in measured]) for column in measured[0][case.name]}
         for case in lineup

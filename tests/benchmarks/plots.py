@@ -19,7 +19,7 @@ OWN: Final = "#2f81f7"
 BASE: Final = "#8b949e"
 PEER: Final = "#d9822b"
 SERIES: Final = ("#2f81f7", "#d9822b", "#3fa66a", "#a371c7", "#c95f7b")
-STYLE: Final = {
+STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "lastcache",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -54,8 +54,8 @@ CHARTS: Final = (
 
 def draw(chart: Chart, table: Mapping[str, Any]) -> Figure:
     """Draw a chart; what is better stands where it stood in the table, for all charts have the same order."""
-    rows = {cache: row for cache, row in table["rows"].items() if row}
-    columns = chart.columns or tuple(dict.fromkeys(column for row in rows.values() for column in row))
+    columns = chart.columns or tuple(dict.fromkeys(column for row in table["rows"].values() for column in row))
+    rows = {cache: row for cache, row in table["rows"].items() if row.keys() >= set(columns)}
     drawn = Figure(figsize=(8, 0.9 + len(rows) * (0.18 + 0.14 * len(columns))), layout="constrained")
     axes = drawn.subplots()
     _bars(axes, chart, rows, columns)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from tests.benchmarks.caches import chosen
+from tests.benchmarks.caches import Lineup, OpenReader, chosen
 from tests.benchmarks.child import CASES, LIMIT, STATM, ask
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.tables import Figure, Table, figure
@@ -17,35 +17,48 @@ def _footprint(name: str, entries: int, rounds: int) -> Mapping[str, Sequence[fl
     return found
 
 
+def _footprints(lineup: Lineup[OpenReader], entries: int, rounds: int) -> dict[str, Mapping[str, Sequence[float]]]:
+    cases = [case for case in lineup.present if entries <= case.most]
+    return {case.name: _footprint(case.name, entries, rounds) for case in cases}
+
+
+def _needed() -> tuple[str, ...]:
+    return () if STATM.exists() else (f"It needs {STATM}.",)
+
+
 def memory(plan: Plan) -> Iterator[Table]:
     """Measure by how much a process grows."""
     entries = plan.scale.entries
     lineup = chosen(CASES if STATM.exists() else (), plan.caches)
-    rows = {
-        case.name: {"bytes": figure(_footprint(case.name, entries, plan.rounds)["bytes"])} for case in lineup.present
-    }
+    found = _footprints(lineup, entries, plan.rounds)
+    rows = {name: {"bytes": figure(taken["bytes"])} for name, taken in found.items()}
     title = f"Memory, resident bytes per entry of {entries:,}"
     notes = ("One process each, and so one figure. The keys count, the values are one small int.",)
-    yield Table("memory", title, rows, lineup.missing, notes if rows else (f"It needs {STATM}.",))
+    yield Table("memory", title, rows, lineup.missing, (*_needed(), *notes, *lineup.notes(entries)))
 
 
 def collections(plan: Plan) -> Iterator[Table]:
     """Time full collections, and after that with all entries frozen."""
     entries = plan.scale.entries
     lineup = chosen(CASES if STATM.exists() else (), plan.caches)
-    found = {case.name: _footprint(case.name, entries, plan.rounds) for case in lineup.present}
+    found = _footprints(lineup, entries, plan.rounds)
     rows = {
         name: {"gc.collect()": figure(pauses["collected"]), "after gc.freeze()": figure(pauses["frozen"])}
         for name, pauses in found.items()
     }
-    yield Table("gc", f"Pauses of a full collection beside {entries:,} entries, ms", rows, lineup.missing)
+    title = f"Pauses of a full collection beside {entries:,} entries, ms"
+    yield Table("gc", title, rows, lineup.missing, (*_needed(), *lineup.notes(entries)))
 
 
 def growth(plan: Plan) -> Iterator[Table]:
     """Time hits and misses as a cache grows."""
     sizes, lineup = plan.scale.growth, chosen(CASES if STATM.exists() else (), plan.caches)
-    steps = {case.name: ask("growth", case.name, ",".join(map(str, sizes)), plan.rounds) for case in lineup.present}
-    notes = (f"One process each; a cell is empty where the process would have taken more than {LIMIT / 1e9:g} GB.",)
+    steps = {
+        case.name: ask("growth", case.name, ",".join(str(size) for size in sizes if size <= case.most), plan.rounds)
+        for case in lineup.present
+    }
+    bound = f"One process each; a cell is empty where the process would have taken more than {LIMIT / 1e9:g} GB."
+    notes = (*_needed(), bound, *lineup.notes(sizes[-1]))
     for work, title in (("hit", "Hits at random"), ("miss", "Misses that load and store a new key")):
         rows = {name: _row(measured, work) for name, measured in steps.items()}
         yield Table(f"growth-{work}", f"{title} as entries grow, ns", rows, lineup.missing, notes)

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.benchmarks.caches import OpenTaskReader, Reader, Setup, await_all, chosen
+from tests.benchmarks.caches import Reader, Setup, TaskCase, await_all, chosen
 from tests.benchmarks.hits import spare
 from tests.benchmarks.loads import QUICK
 from tests.benchmarks.plan import Plan, interleaved
@@ -19,14 +19,14 @@ def task_hits(plan: Plan) -> Iterator[Table]:
     calls, keys = plan.scale.calls, min(plan.scale.keys, 1_000)
     drawn = random.Random(7).choices(range(keys), k=calls)
 
-    async def walk(open_reader: OpenTaskReader) -> Mapping[str, float]:
-        async with open_reader(Setup(QUICK, room=spare(keys))) as reader:
+    async def walk(case: TaskCase) -> Mapping[str, float]:
+        async with case.open(Setup(QUICK, room=spare(keys))) as reader:
             await await_all(reader, range(keys))
             one, many = await _each(reader, [keys // 2] * calls), await _each(reader, drawn)
         return {"one key": one, f"random of {keys:,} keys": many}
 
     lineup = chosen(TASKS, plan.caches)
-    rows = interleaved(lineup.present, plan.rounds, lambda open_reader: asyncio.run(walk(open_reader)))
+    rows = interleaved(lineup.present, plan.rounds, lambda case: asyncio.run(walk(case)))
     notes = (
         "The floor is an async function here.",
         "The yardstick is an empty coroutine that is awaited, and a hit of the cache for threads beside it.",

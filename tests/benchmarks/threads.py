@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tests.benchmarks.caches import OpenReader, Reader, Setup, chosen, read_all
+from tests.benchmarks.caches import OpenReader, Reader, Setup, ThreadCase, chosen, read_all
 from tests.benchmarks.hits import spare
 from tests.benchmarks.loads import QUICK, slow
 from tests.benchmarks.own import BASE, PLAIN, REVALIDATING, SHAPES
@@ -55,8 +55,8 @@ def throughput(plan: Plan) -> Iterator[Table]:
     ):
         drawn = {threads: shares(plan.scale.calls, threads, misses) for threads in THREADS}
 
-        def measure(open_reader: OpenReader, drawn: dict[int, list[list[int]]] = drawn) -> Mapping[str, float]:
-            return {_named(threads): _rate(open_reader, parts) for threads, parts in drawn.items()}
+        def measure(case: ThreadCase, drawn: dict[int, list[list[int]]] = drawn) -> Mapping[str, float]:
+            return {_named(threads): _rate(case.open, parts) for threads, parts in drawn.items()}
 
         lineup = chosen((*BASE, PLAIN, *SHAPES, REVALIDATING, *PEERS), plan.caches)
         rows = interleaved(lineup.present, plan.rounds, measure)
@@ -83,9 +83,9 @@ def _walk(reader: Reader, keys: Sequence[int]) -> Callable[[], None]:
 def stampede(plan: Plan) -> Iterator[Table]:
     """Let a herd of threads ask for one missing key whose load is slow."""
 
-    def measure(open_reader: OpenReader) -> Mapping[str, float]:
+    def measure(case: ThreadCase) -> Mapping[str, float]:
         source = slow(plan.scale.load_for)
-        reader = open_reader(Setup(source.loads, room=spare(HOT)))
+        reader = case.open(Setup(source.loads, room=spare(HOT)))
         spent = together([_walk(reader, [1])] * plan.scale.herd)
         reader.close()
         return {"loads": source.taken(), "ms until all have it": spent * 1000}
