@@ -20,7 +20,7 @@ def benchmarks(file: Path, *arguments: str) -> dict[str, Any]:
     It is the command itself that runs, in a process of its own: some caches leave threads, and warn on some Pythons.
     """
     command = [sys.executable, "-m", "tests.benchmarks", "--scale", "tiny", "--json", str(file), *arguments]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # our own
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own
     read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     assert [line[3:] for line in ran.stdout.splitlines() if line.startswith("## ")] == [
         t["title"] for t in read["tables"]

@@ -30,7 +30,7 @@ LIMIT: Final = 6_000_000_000
 def ask(work: str, name: str, size: object, rounds: int) -> Any:
     """Run a work in a child, and give what it measured."""
     command = [sys.executable, "-m", "tests.benchmarks.child", work, name, str(size), str(rounds)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603  # our own
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603  # our own
 
 
 def resident() -> int:

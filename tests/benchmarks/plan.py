@@ -44,7 +44,7 @@ SCALES: Final[Mapping[str, Scale]] = {
         herd=200,
         load_for=0.05,
         read_for=5,
-        rounds=7,
+        rounds=5,
     ),
 }
 

@@ -14,11 +14,15 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tests.benchmarks.tables import short
+
 TEXT: Final = "#808080"
 OWN: Final = "#2f81f7"
 BASE: Final = "#8b949e"
 PEER: Final = "#d9822b"
 SERIES: Final = ("#2f81f7", "#d9822b", "#3fa66a", "#a371c7", "#c95f7b")
+WAITS: Final = ("p50", "p99", "p99.9")
+READS: Final = "thousands of reads in a second; more is better"
 STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "lastcache",
     "svg.fonttype": "none",
@@ -36,33 +40,36 @@ class Chart(NamedTuple):
 
     file: str
     work: str
+    title: str
     label: str
     of: str = "median"
     columns: tuple[str, ...] = ()
-    logarithmic: bool = False
+    log: bool = False
 
 
 CHARTS: Final = (
-    Chart("hits", "hit", "times the floor", of="ratio", columns=("one key",)),
-    Chart("misses", "miss", "times the floor", of="ratio"),
-    Chart("memory", "memory", "bytes per entry"),
-    Chart("latency", "latency", "µs", columns=("p50", "p99", "p99.9"), logarithmic=True),
-    Chart("throughput", "throughput", "thousands of reads in a second"),
-    Chart("throughput-mixed", "throughput-mixed", "thousands of reads in a second"),
+    Chart("hits", "hit", "Hits of one key", "times the floor; less is better", of="ratio", columns=("one key",)),
+    Chart("misses", "miss", "Misses that load and store", "times the floor; less is better", of="ratio"),
+    Chart("memory", "memory", "Memory", "bytes per entry; less is better"),
+    Chart("latency", "latency", "Waits of readers while values expire", "µs; less is better", columns=WAITS, log=True),
+    Chart("throughput", "throughput", "Threads that hit", READS),
+    Chart("throughput-mixed", "throughput-mixed", "Threads that miss once in 20 reads", READS),
 )
 
 
 def draw(chart: Chart, table: Mapping[str, Any]) -> Figure:
-    """Draw a chart; what is better stands where it stood in the table, for all charts have the same order."""
+    """Draw a chart; the caches stand in the order of the table, so that each is found at the same place in all."""
     columns = chart.columns or tuple(dict.fromkeys(column for row in table["rows"].values() for column in row))
     rows = {cache: row for cache, row in table["rows"].items() if row.keys() >= set(columns)}
     drawn = Figure(figsize=(8, 0.9 + len(rows) * (0.18 + 0.14 * len(columns))), layout="constrained")
     axes = drawn.subplots()
     _bars(axes, chart, rows, columns)
-    axes.set_title(table["title"], fontsize=11, loc="left")
+    axes.set_title(chart.title, fontsize=11, loc="left")
     axes.set_xlabel(chart.label)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    if len(columns) > 1:
+        drawn.legend(loc="outside lower right", ncols=len(columns), frameon=False, fontsize=8)
     return drawn
 
 
@@ -73,13 +80,11 @@ def _bars(axes: Axes, chart: Chart, rows: Mapping[str, Any], columns: Sequence[s
         places = [place + (number - (len(columns) - 1) / 2) * thick for place in range(len(rows))]
         colours = [_colour(cache) for cache in rows] if len(columns) == 1 else [SERIES[number]] * len(rows)
         bars = axes.barh(places, lengths, height=thick * 0.9, color=colours, label=column)
-        axes.bar_label(bars, fmt="{:,.3g}" if max(lengths) < 100 else "{:,.0f}", padding=3, fontsize=7, color=TEXT)
+        axes.bar_label(bars, labels=[short(length) for length in lengths], padding=3, fontsize=7, color=TEXT)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.margins(x=0.1)
-    if chart.logarithmic:
+    if chart.log:
         axes.set_xscale("log")
-    if len(columns) > 1:
-        axes.legend(frameon=False, fontsize=8)
 
 
 def _colour(cache: str) -> str:

@@ -95,15 +95,15 @@ def _cell(table: Table, cache: str, column: str) -> str:
     if found is None:
         return ""
     rounds = (found.median, found.minimum) if found.minimum < found.median else (found.median,)
-    both = ", ".join(map(_number, rounds))
+    both = ", ".join(map(short, rounds))
     ratio = table.ratio(cache, column)
     return both if ratio is None else f"**{ratio:.2f}** ({both})"
 
 
-def _number(number: float) -> str:
+def short(number: float) -> str:
     """Three digits say enough.
 
-    >>> [_number(number) for number in (0.01234, 12.34, 1234.5, 7)]
+    >>> [short(number) for number in (0.01234, 12.34, 1234.5, 7)]
     ['0.0123', '12.3', '1,234', '7']
     """
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,4 +1,7 @@
-"""The caches for tasks, beside a yardstick: no cache of coroutines costs less than to await one."""
+"""The caches for tasks, beside a yardstick: no cache of coroutines costs less than to await one.
+
+As the peers for threads, they are imported where they are opened.
+"""
 
 import time
 from contextlib import asynccontextmanager
@@ -6,7 +9,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from lastcache import Config, LastCache
-from lastcache.tasks import AsyncLastCache
 from tests.benchmarks.caches import FLOOR, Case, Opened, Reader, Setup, TaskCase
 
 
@@ -41,6 +43,8 @@ async def yardstick(setup: Setup) -> Opened:
 @asynccontextmanager
 async def lastcache(setup: Setup) -> Opened:
     """``AsyncLastCache.load_or_store``."""
+    from lastcache.tasks import AsyncLastCache
+
     async with AsyncLastCache[int, int, str](Config(global_ttl=timedelta(seconds=setup.ttl))) as cache:
         yield Reader(cache.load_or_store, setup.loads.task_outcome)
 
@@ -48,6 +52,8 @@ async def lastcache(setup: Setup) -> Opened:
 @asynccontextmanager
 async def revalidating(setup: Setup) -> Opened:
     """``AsyncLastCache.async_load_or_store``."""
+    from lastcache.tasks import AsyncLastCache
+
     async with AsyncLastCache[int, int, str](Config(global_ttl=timedelta(seconds=setup.ttl))) as cache:
         yield Reader(cache.async_load_or_store, setup.loads.task_outcome)
 
