@@ -47,7 +47,7 @@ def collections(plan: Plan) -> Iterator[Table]:
         for name, pauses in found.items()
     }
     title = f"Pauses of a full collection beside {entries:,} entries, ms"
-    yield Table("gc", title, rows, lineup.missing, (*_needed(), *lineup.notes(entries)))
+    yield Table("gc", title, rows, lineup.missing, (*_needed(), *lineup.notes(entries)), ratios=False)
 
 
 def growth(plan: Plan) -> Iterator[Table]:
