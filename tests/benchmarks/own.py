@@ -3,9 +3,9 @@
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from returns.result import Result, Success
 
@@ -107,23 +107,17 @@ def early(ttl: timedelta) -> Config:
 
 def counting(ttl: timedelta) -> Config:
     """Hits are counted."""
-    named: dict[str, Any] = {"count_hits": True}
-    return replace(Config(global_ttl=ttl), **named)
+    return Config(global_ttl=ttl, count_hits=True)
 
 
 PLAIN: Final[ThreadCase] = Case("lastcache", "lastcache", lastcache())
 REVALIDATING: Final[ThreadCase] = Case("lastcache:async", "lastcache", lastcache(revalidating=True))
-COUNTING: Final[tuple[ThreadCase, ...]] = tuple(
-    Case("lastcache:count_hits", "lastcache", lastcache(counting))
-    for field in fields(Config)
-    if field.name == "count_hits"
-)
 BASE: Final[tuple[ThreadCase, ...]] = (Case(FLOOR, "time", floor), Case("lru_cache", "functools", lru_cache))
 SHAPES: Final[tuple[ThreadCase, ...]] = (
     Case("lastcache:bounded", "lastcache", lastcache(bounded=True)),
     Case("lastcache:options", "lastcache", lastcache(every_option, own_ttl=True)),
     Case("lastcache:options+bounded", "lastcache", lastcache(every_option, bounded=True, own_ttl=True)),
-    *COUNTING,
+    Case("lastcache:count_hits", "lastcache", lastcache(counting)),
 )
 PREPARING: Final[ThreadCase] = Case("lastcache:prepared", "lastcache", prepared)
 WINDOWS: Final[ThreadCase] = Case("lastcache:windows", "lastcache", lastcache(windows))
