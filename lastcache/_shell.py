@@ -124,7 +124,8 @@ class Shell(Generic[K, V, E, C]):
             self._guard.run(state.crash, key, flight, attempted)
             return attempted
         landing, landed = self._guard.run(state.land, key, flight, attempted)
-        forget_frames(kept_error(landed.transition.entry))
+        if not is_successful(attempted.outcome):
+            forget_frames(kept_error(landed.transition.entry))
         return landing
 
     def board(self, state: State[K, V, E, C], batch: Batch[K, V, E, C], alone: C, now: int) -> None:

@@ -103,11 +103,12 @@ class State(Generic[K, V, E, C]):
 
     def _take_off(self, key: K, flight: Flight[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
         """Attach ``flight``; it stands in for the background load that it finds, queued or abandoned."""
-        flight.behind = _behind(found)
         flight.untidy = True
-        self.table.flights[key] = flight
         if found is None:
+            self.table.flights[key] = flight
             return
+        flight.behind = _behind(found)
+        self.table.flights[key] = flight
         if isinstance(found, Flight):
             found.behind = None
         if flight.behind is not None:
