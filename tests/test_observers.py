@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from returns.result import Success
 
 from lastcache import Config, LastCache, failed
-from lastcache.events import Event, Joined, LoadFailed, LoadRaised, ServedStale
+from lastcache.events import Event, Joined, LoadFailed, LoadRaised, RefreshRefused, ServedStale
 from lastcache.observers import all_of, log_to
 from lastcache.otel import OtelMetrics
 from lastcache.prometheus import PrometheusMetrics
@@ -127,8 +127,10 @@ def test_joins_refusals_and_sweeps_have_names_too() -> None:
     clock.advance(timedelta(minutes=2))
     cache.set("b", "v")
     observer(Joined("k"))
+    observer(RefreshRefused("k", "no thread could be had"))
     assert registry.get_sample_value("lastcache_removals_total", {"cache": "users", "cause": "swept"}) == 1
     assert registry.get_sample_value("lastcache_joins_total", {"cache": "users"}) == 1
+    assert registry.get_sample_value("lastcache_refreshes_total", {"cache": "users", "result": "refused"}) == 1
 
 
 def test_watching_keeps_no_cache_alive_and_reads_no_closed_one() -> None:
