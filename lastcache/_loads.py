@@ -156,8 +156,8 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
             for key, flight in batch.flights.items():
                 self._tidy(key, flight)
             self._staff()
-        for key, flight in batch.flights.items():
-            self.report(key, flight)
+            for key, flight in batch.flights.items():
+                self.report(key, flight)
 
     def _fly_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
         self.board(self.state, batch, partial(_alone, callback), self._clock())
@@ -236,7 +236,7 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         worker = Worker()
         try:
             if self._guard.run(self.state.background.hire, worker):
-                self._start(partial(self._work, worker), partial(self._dismiss, worker))
+                self._start(partial(self._work, worker, get_ident()), partial(self._dismiss, worker))
         except BaseException:
             self._guard.run(self.state.background.dismiss, worker)
             self._staff()
@@ -248,27 +248,34 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
             return
         try:
             self._executor(work)
-        except Exception as err:
+        except BaseException as err:
             refused(str(err))
+            if not isinstance(err, Exception):
+                raise
 
     def _dismiss(self, worker: Worker, why: str) -> None:
         self._guard.run(self.state.background.dismiss, worker)
         self._drop(self._guard.run(self.state.strand), why)
 
-    def _work(self, worker: Worker) -> None:
-        """Run queued loads until none is left."""
+    def _work(self, worker: Worker, starter: int) -> None:
+        """Run queued loads until none is left.
+
+        An executor may do so at once, in the thread that started it: then a callback that runs there waits for them.
+        """
+        asker = current_asker() if get_ident() == starter else None
         try:
             while (queued := self._guard.run(self.state.background.next, worker)) is not None:
-                self._refresh(queued)
+                self._refresh(queued, asker)
         finally:
             self._guard.run(self.state.background.leave, worker)
             self._staff()
 
-    def _refresh(self, queued: ThreadQueued[K, V, E]) -> None:
+    def _refresh(self, queued: ThreadQueued[K, V, E], asker: Asking | None) -> None:
         """Run one background load, and tell who waits for it how it ended, whatever was raised."""
         flight: ThreadFlight[K, V, E] = Flight(None)
+        behind = self._fly_behind
         try:
-            with flight.latch: landing = queued.context.run(self._fly_behind, queued, flight)  # noqa: E701  # fmt: skip
+            with waiting(asker, flight), flight.latch: landing = queued.context.run(behind, queued, flight)  # noqa: E701  # fmt: skip
         except BaseException as struck:
             landing = Raised(struck, struck.__traceback__, get_ident())
         if landing is None:

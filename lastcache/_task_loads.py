@@ -236,8 +236,8 @@ class TaskLoads(Shell[K, V, E, Callback[K, V, E]]):
             for key, flight in batch.flights.items():
                 self._tidy(lane, key, flight)
             self._staff(lane)
-        for key, flight in batch.flights.items():
-            self.report(key, flight)
+            for key, flight in batch.flights.items():
+                self.report(key, flight)
 
     async def _lead_many(
         self, lane: TaskLane[K, V, E], batch: TaskBatch[K, V, E], callback: BatchCallback[K, V, E]

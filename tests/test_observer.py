@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from returns.result import Failure, Success
 
-from lastcache import CacheClosedError, CachedValue, Config, ConfigError, LastCache, failed
+from lastcache import CacheClosedError, CachedValue, Config, ConfigError, LastCache, ReentrantLoadError, failed
 from lastcache._guard import inside
 from lastcache.events import (
     Event,
@@ -27,7 +27,7 @@ from lastcache.events import (
 )
 from lastcache.states import Outcome
 from lastcache.testing import ManualClock, ManualExecutor, run_inline
-from tests.kit import given, gives, in_thread, never, result_of, ticks
+from tests.kit import error_of, given, gives, in_thread, never, result_of, ticks
 from tests.shells import Stage, giving
 from tests.shells import never as never_async
 
@@ -164,6 +164,18 @@ async def test_a_batch_is_told_of_key_by_key(stage: Stage) -> None:
         LoadFailed("old", "down", use_stale=True, took=NOW, background=False),
         ServedStale("old", "down"),
     ]
+
+
+async def test_a_batch_with_a_surplus_is_told_of_all_the_same(stage: Stage) -> None:
+    """What landed before a batch was found wrong is told of."""
+    await stage.open()
+
+    async def load(keys: tuple[str, ...]) -> Mapping[str, Outcome[str, str]]:
+        return {key: Success("v") for key in (*keys, "surplus")}
+
+    with pytest.raises(TypeError, match="surplus"):
+        await stage.ask_many(["a", "b"], load)
+    assert stage.events == [Loaded(key, NOW, background=False) for key in "ab"]
 
 
 async def test_an_observer_may_use_the_cache(stage: Stage) -> None:
@@ -362,6 +374,40 @@ def test_an_inline_executor_needs_no_thread() -> None:
     assert behind.refresh is not None
     assert (behind.refresh.result(0), threading.active_count()) == (given("k"), before)
     assert cache.load_or_store("inner", never) == given("k")
+
+
+def test_an_inline_load_that_waits_for_its_caller_is_a_circle() -> None:
+    """A load that runs inline in a callback, and asks for that callback's key, is refused rather than left to hang."""
+    cache = LastCache[str, str, str](executor=run_inline)
+    cache.set("inner", "old")
+    cache.expire("inner")
+    refreshes = list[object]()
+
+    def inner(_key: str) -> Outcome[str, str]:
+        return Success(cache.load_or_store("outer", never).unwrap().value)
+
+    def outer(_key: str) -> Outcome[str, str]:
+        behind = cache.async_load_or_store("inner", inner).unwrap()
+        refreshes.append(error_of(behind.refresh))
+        return Success("v")
+
+    assert result_of(in_thread(lambda: cache.load_or_store("outer", outer))) == given("v")
+    assert [type(refresh) for refresh in refreshes] == [ReentrantLoadError]
+
+
+def test_an_executor_that_exits_leaves_nothing_queued() -> None:
+    """What an executor raises that is no ``Exception`` reaches its caller; the refresh is dropped."""
+    cache = LastCache[str, str, str](executor=raising_exit)
+    cache.set("k", "old")
+    cache.expire("k")
+    with pytest.raises(SystemExit):
+        cache.async_load_or_store("k", never)
+    assert cache.load_or_store("k", gives(failed("down"))) == given("old", stale=True, err="down")
+    assert cache.stats().refresh_refused == 1
+
+
+def raising_exit(_work: object) -> None:
+    raise SystemExit
 
 
 @pytest.mark.parametrize("wrong", ["print", 1, []])
