@@ -137,7 +137,8 @@ class Stats:
     """How often what has happened in one cache since it was made, and how many keys have a value now.
 
     ``hits`` are counted with ``Config(count_hits=True)`` alone; else it is None. ``misses`` are the calls for which no
-    answer stood: they loaded, joined a load, or were given a stale value. The other counts are those of the events.
+    answer stood: they loaded, joined a load, were given a stale value, or found an early load due. Every call is one of
+    the two, key by key. The other counts are those of the events.
 
     >>> Stats(entries=1, hits=3, misses=1, loaded=1).hit_ratio
     0.75

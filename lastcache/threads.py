@@ -34,7 +34,7 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     """An in-memory cache of ``K`` to ``V`` that keeps answering when the source fails with ``E`` or is slow.
 
     Safe to share between threads. Per key at most one callback runs at a time, and everyone who needs it waits for it.
-    It grows with the keys that are loaded: nothing is evicted.
+    It grows with the keys that are loaded unless ``max_entries`` or both windows are set.
 
     A callback gives ``Success(value)`` or ``Failure(LoadFailure(err, use_stale))``; ``E`` must not include ``None``.
     One that raises breaks its contract: the exception goes to everyone who waited, and nothing is stored.

@@ -31,6 +31,7 @@ def users() -> answers.Users:
         composition.stages,
         composition.contexts,
         composition.values,
+        composition.scripted,
         flows.joined,
         flows.in_a_context,
     ],
@@ -83,5 +84,6 @@ def test_composition(users: answers.Users) -> None:
     composition.lifts()
     composition.decorated(LastCache())
     composition.several_arguments()
+    composition.observed()
     composition.parts(users, CachedValue(1, stale=True, err="down"))
     flows.composed(users, LastCache())

@@ -1,15 +1,31 @@
 """The types of what ``lastcache.pipelines`` makes, as users meet them; each function is checked, and run."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from logging import getLogger
 from typing import assert_type
 
 from returns.context import RequiresContextResult
 from returns.maybe import Maybe
 from returns.result import Failure, Result, Success, safe
 
-from lastcache import CachedValue, LastCache, LoadFailure, Revalidation
+from lastcache import CachedValue, LastCache, LoadFailure, Revalidation, failed
+from lastcache.events import (
+    Event,
+    Evicted,
+    Joined,
+    Loaded,
+    LoadFailed,
+    LoadRaised,
+    RefreshRefused,
+    RefreshStarted,
+    ServedStale,
+    Stats,
+    Swept,
+)
+from lastcache.observers import all_of, log_to
 from lastcache.pipelines import (
     cached,
     collected,
@@ -25,6 +41,7 @@ from lastcache.pipelines import (
     value_of,
     zipped,
 )
+from lastcache.testing import ScriptedLoad, run_inline
 from tests.typed.answers import Down, Error, NotFound, User, Users, either, only_down
 
 
@@ -194,3 +211,42 @@ def parts(cache: Users, count: CachedValue[int, str]) -> None:
     other = cache.load_or_store(1, either)
     assert_type(zipped(answer, other), Result[CachedValue[tuple[User, User], NotFound | Down], NotFound | Down])
     assert_type(collected([answer, other]), Result[CachedValue[tuple[User, ...], Error], Error])
+
+
+def complain(event: Event[int, Error]) -> None:
+    """An observer of one cache: a match over the events gives each its type."""
+    match event:
+        case LoadFailed():
+            assert_type(event, LoadFailed[int, NotFound | Down])
+            assert_type(event.err, NotFound | Down)
+        case ServedStale():
+            assert_type(event.err, NotFound | Down | None)
+        case LoadRaised():
+            assert_type(event.exception, BaseException)
+        case Loaded() | Joined() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
+            assert_type(event.key, int)
+
+
+def anything(event: Event[object, object]) -> None:
+    """An observer of any cache."""
+    assert_type(event.key, object)
+
+
+def observed() -> None:
+    """An observer of the cache's events, or of more, is accepted, and so is the ``submit`` of a pool."""
+    with ThreadPoolExecutor() as pool:
+        cache = LastCache[int, User, Error](observer=complain, executor=pool.submit)
+        assert_type(cache, LastCache[int, User, Error])
+        assert_type(cache.stats(), Stats)
+        assert_type(cache.stats().hits, int | None)
+        assert_type(cache.load_or_store(1, either).map(value_of), Result[User, Error])
+    assert LastCache[int, User, Error](observer=all_of(complain, anything, log_to(getLogger("users"))))
+    assert LastCache[int, User, Error](executor=run_inline)
+
+
+def scripted(cache: Users) -> None:
+    """A script is a callback, with the types that it is written down with."""
+    load = ScriptedLoad[User, Down](failed(Down("timeout")), Success(User("Ada")))
+    assert_type(load(1), Result[User, LoadFailure[Down]])
+    assert_type(cache.load_or_store(1, load), Result[CachedValue[User, Error], Error])
+    assert_type(cache.load_or_store(1, ScriptedLoad[User, Error]()), Result[CachedValue[User, Error], Error])

@@ -5,6 +5,7 @@ from datetime import timedelta
 from returns.result import Failure, Result, Success
 
 from lastcache import CachedValue, Config, LastCache, LoadFailure, failed
+from lastcache.events import Event
 from lastcache.pipelines import (
     cached,
     context_cached,
@@ -15,6 +16,7 @@ from lastcache.pipelines import (
     stale_if,
     stale_on,
 )
+from lastcache.testing import ManualClock, ScriptedLoad
 from tests.typed.answers import Down, Error, User, Users, either
 from tests.typed.composition import by_day, in_context, may_cover, rate, rates, read
 from tests.typed.tasks import AsyncUsers, only_down
@@ -98,6 +100,19 @@ def mistakes_in_composition(cache: Users, answer: Result[CachedValue[User, Error
     answer.map(or_stale_warning(only_a_user))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]
     CachedValue(1).map(len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     CachedValue(1).zip(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def mistakes_in_observation() -> None:
+    """An observer must take the events of the cache's keys and errors, and an executor what it is to run."""
+    LastCache[int, User, Error](observer=of_other_keys)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LastCache[int, User, Error](executor=only_a_user)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Config(count_hits=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ManualClock().advance(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ScriptedLoad(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def of_other_keys(event: Event[str, Error]) -> None:
+    """An observer of a cache with other keys."""
 
 
 def only_a_user(user: User) -> None:
