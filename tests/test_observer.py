@@ -1,13 +1,17 @@
 """What an observer is told, and what ``stats`` counts, on each shell."""
 
 import logging
+import random
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CacheClosedError, CachedValue, Config, ConfigError, LastCache, ReentrantLoadError, failed
@@ -25,9 +29,9 @@ from lastcache.events import (
     Stats,
     Swept,
 )
-from lastcache.states import Outcome
+from lastcache.states import Answer, Outcome
 from lastcache.testing import ManualClock, ManualExecutor, run_inline
-from tests.kit import error_of, given, gives, in_thread, never, result_of, ticks
+from tests.kit import error_of, given, gives, in_thread, never, result_of, ticks, until
 from tests.shells import Stage, giving
 from tests.shells import never as never_async
 
@@ -301,6 +305,97 @@ def test_counts_are_exact_with_many_threads() -> None:
         result_of(done)
     stats = cache.stats()
     assert ((stats.hits or 0) + stats.misses, stats.loaded) == (16_000, 10)
+
+
+class Tally:
+    """What callers of one thread saw: calls key by key, and stale answers; and how often their callbacks ran."""
+
+    def __init__(self, cache: LastCache[int, int, str], seed: int) -> None:
+        self.cache, self.chance = cache, random.Random(seed)
+        self.calls = self.stale = self.loads = 0
+        self.refreshes: list[Future[Answer[int, str]]] = []
+
+    def load(self, _key: int) -> Outcome[int, str]:
+        self.loads += 1
+        drawn = self.chance.random()
+        if drawn < 0.1:
+            raise BROKEN
+        if drawn < 0.2:
+            threading.Event().wait(0.0003)
+        return Success(1) if drawn < 0.7 else failed("down", use_stale=drawn < 0.9)
+
+    def load_many(self, keys: tuple[int, ...]) -> dict[int, Outcome[int, str]]:
+        self.loads += len(keys)
+        return {key: failed("down") if self.chance.random() < 0.3 else Success(2) for key in keys}
+
+    def see(self, answer: Answer[int, str]) -> None:
+        self.stale += is_successful(answer) and answer.unwrap().stale
+
+    def ask(self, key: int) -> None:
+        self.calls += 1
+        if self.chance.random() < 0.5:
+            self.see(self.cache.load_or_store(key, self.load))
+            return
+        behind = self.cache.async_load_or_store(key, self.load)
+        self.refreshes += [given.refresh for given in (behind.value_or(None),) if given and given.refresh]
+        self.see(behind.map(lambda given: given.cached))
+
+    def ask_many(self, keys: set[int]) -> None:
+        self.calls += len(keys)
+        for answer in self.cache.load_or_store_many(keys, self.load_many).values():
+            self.see(answer)
+
+    def work(self) -> None:
+        for _ in range(400):
+            key, drawn = self.chance.randrange(30), self.chance.random()
+            with suppress(ValueError):
+                if drawn < 0.9:
+                    self.ask(key)
+                else:
+                    self.ask_many({key, self.chance.randrange(30)})
+            if drawn < 0.05:
+                self.cache.expire(key)
+            elif drawn < 0.07:
+                self.cache.delete(key)
+
+
+def loads(stats: Stats) -> int:
+    return stats.loaded + stats.load_failed + stats.load_raised
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_count_agrees_with_what_was_seen(seed: int) -> None:
+    """Hits and misses are the calls, loads are the callbacks, and stale answers those given; no event is lost."""
+    events = list[type]()
+    config = Config(
+        global_ttl=ticks(300),
+        extend_ttl=ticks(200),
+        stale_if_error=ticks(5000),
+        stale_while_revalidate=ticks(3000),
+        refresh_after=ticks(200) if seed % 2 else None,
+        negative_ttl=ticks(100) if seed % 2 else NOW,
+        soft_timeout=ticks(400) if seed % 3 else None,
+        max_entries=20,
+        count_hits=True,
+    )
+    cache = LastCache[int, int, str](config, observer=lambda event: events.append(type(event)))
+    tallies = [Tally(cache, seed * 10 + number) for number in range(4)]
+    for done in [in_thread(tally.work) for tally in tallies]:
+        result_of(done)
+    for refresh in [refresh for tally in tallies for refresh in tally.refreshes]:
+        error_of(refresh)
+    until(lambda: loads(cache.stats()) == sum(tally.loads for tally in tallies))
+    stats, told = cache.stats(), Counter(events)
+    assert (stats.hits or 0) + stats.misses == sum(tally.calls for tally in tallies)
+    assert stats.served_stale == sum(tally.stale for tally in tallies)
+    assert [told[kind] for kind in (Loaded, LoadFailed, LoadRaised, Joined, ServedStale, RefreshStarted)] == [
+        stats.loaded,
+        stats.load_failed,
+        stats.load_raised,
+        stats.joined,
+        stats.served_stale,
+        stats.refresh_started,
+    ]
 
 
 def test_what_is_asked_from_inside_is_told_afterwards() -> None:
