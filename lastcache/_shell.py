@@ -174,10 +174,11 @@ class Shell(Generic[K, V, E, C]):
                 self.reports.refusal(unrun.key, why)
 
     def answers(self, landings: Mapping[K, Landing[V, E]], keys: Iterable[K]) -> dict[K, Answer[V, E]]:
-        """Give the answers to a call for many keys."""
-        for key, landing in landings.items():
-            self.reports.given(key, landing)
-        return {key: landings[key].give() for key in keys}
+        """Give the answers to a call for many keys; what one of them raises is what all of the call raises."""
+        answers = {key: landings[key].give() for key in keys}
+        for key in answers:
+            self.reports.given(key, landings[key])
+        return answers
 
     def uncached(self, key: K, attempted: Returned[V, E] | Raised, began_at: int) -> Landing[V, E]:
         """Give what a load answers that ran where nothing may be waited for, and so is not stored."""

@@ -170,6 +170,23 @@ async def test_a_batch_is_told_of_key_by_key(stage: Stage) -> None:
     ]
 
 
+async def test_a_batch_that_raises_gives_nothing_stale(stage: Stage) -> None:
+    """Where a key of a batch is joined and its load raises, no stale answer is told of."""
+    await stage.open("old", extend=10)
+    gated = stage.gated(BROKEN)
+    leader = stage.asking("k", gated)
+    await gated.started()
+
+    async def load(keys: tuple[str, ...]) -> Mapping[str, Outcome[str, str]]:
+        return {key: failed("down") for key in keys}
+
+    batch = stage.start(lambda: stage.ask_many(["old", "k"], load))
+    await stage.joined(1)
+    gated.let_go()
+    assert (await leader.error(), await batch.error()) == (BROKEN, BROKEN)
+    assert [event for event in stage.events if isinstance(event, ServedStale)] == []
+
+
 async def test_a_batch_with_a_surplus_is_told_of_all_the_same(stage: Stage) -> None:
     """What landed before a batch was found wrong is told of."""
     await stage.open()
