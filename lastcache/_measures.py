@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from threading import Lock
 from typing import Final, NamedTuple, Protocol, final
 from weakref import WeakValueDictionary
 
@@ -92,13 +93,17 @@ class Watched:
 
     def __init__(self) -> None:
         self._caches = WeakValueDictionary[str, Counted]()
+        self._lock = Lock()
 
     def add(self, name: str, cache: Counted) -> None:
-        self._caches[name] = cache
+        with self._lock:
+            self._caches[name] = cache
 
     def stats(self) -> Iterator[tuple[str, Stats]]:
         """Give the counts of the caches that are alive and open."""
-        for name, cache in list(self._caches.items()):
+        with self._lock:
+            watched = list(self._caches.items())
+        for name, cache in watched:
             try:
                 stats = cache.stats()
             except CacheClosedError:

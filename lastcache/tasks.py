@@ -100,6 +100,7 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer
+            del entry
         except KeyError:
             pass
         return (await self._loads.wait(key, callback)).give()
@@ -121,6 +122,7 @@ class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer.map(_without_refresh)
+            del entry
         except KeyError:
             pass
         step = await self._loads.revalidate(key, callback)

@@ -81,6 +81,7 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer
+            del entry
         except KeyError:
             pass
         return self._loads.wait(key, callback).give()
@@ -98,6 +99,7 @@ class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
                 return entry.answer.map(without_refresh)
+            del entry
         except KeyError:
             pass
         return self._loads.revalidate(key, callback).give_revalidation()

@@ -218,3 +218,28 @@ def test_nothing_is_left_of_a_refresh() -> None:
         result_of(cache.async_load_or_store("k", gives(Success("new"))).unwrap().refresh)
 
     assert grown(refresh, 5000) < 16
+
+
+def test_an_outage_keeps_one_error_a_key() -> None:
+    """However many loads fail one after the other, only the last error is kept, and not those before it."""
+
+    class LoudError(Exception):
+        """One that can be watched."""
+
+    alive = weakref.WeakSet[Exception]()
+    cache = LastCache[str, str, Exception]()
+    cache.set("k", "old")
+    cache.expire("k")
+
+    def load(_key: str) -> Outcome[str, Exception]:
+        try:
+            raise LoudError
+        except LoudError as err:
+            alive.add(err)
+            return failed(err)
+
+    for _ in range(50):
+        assert cache.load_or_store("k", load).unwrap().stale
+        assert isinstance(cache.async_load_or_store("missing", load).failure(), LoudError)
+    gc.collect()
+    assert len(alive) <= 2
