@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypedDict, TypeVa
 
 import anyio
 import anyio.lowlevel
+import pytest
 from anyio.abc import TaskGroup
 from returns.result import Result
 
@@ -442,6 +443,14 @@ def perform(shell: str, scenario: Callable[[Stage], Coroutine[Any, Any, T]]) -> 
             return await scenario(stage)
 
     return run_in_loop(shell, on_a_stage)
+
+
+def broken_on(*shells: str, reason: str) -> pytest.MarkDecorator:
+    """Perform a scenario on every shell, and expect it to fail on ``shells``, where a promise does not hold yet."""
+    expected = pytest.mark.xfail(strict=True, reason=reason)
+    return pytest.mark.parametrize(
+        "stage", [pytest.param(shell, marks=[expected] if shell in shells else []) for shell in SHELLS]
+    )
 
 
 def giving(outcome: Outcome[Json, str]) -> Load:
