@@ -17,40 +17,11 @@ from lastcache.events import Event, RefreshRefused
 from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
+from tests.held import MOMENT, HeldClock
 from tests.kit import error_of, gated, given, in_thread, result_of, ticks
 from tests.shells import SHELLS, Cache, Stage, broken_on, giving, run_in_loop
 
 TASKS: Final = tuple(shell for shell in SHELLS if shell != "threads")
-MOMENT: Final = 0.3
-"""The seconds for which a clock holds up who reads it, where nobody else can come by meanwhile."""
-
-
-class HeldClock(ManualClock):
-    """A clock that stops the first worker that reads it, until the test has passed or could not come by."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.workers = set[int]()
-        self.reached, self.passed = threading.Event(), threading.Event()
-
-    def __call__(self) -> int:
-        now = super().__call__()
-        if threading.get_ident() in self.workers and not self.reached.is_set():
-            self.reached.set()
-            self.passed.wait(MOMENT)
-        return now
-
-    def execute(self, work: Callable[[], object]) -> None:
-        """Run a worker of the cache in a thread of its own."""
-
-        def run() -> None:
-            self.workers.add(threading.get_ident())
-            try:
-                work()
-            finally:
-                self.workers.discard(threading.get_ident())
-
-        threading.Thread(target=run, daemon=True).start()
 
 
 def held(soft_timeout: timedelta | None = None) -> tuple[LastCache[str, str, str], HeldClock]:
@@ -201,8 +172,8 @@ def test_a_refresh_is_refused_once(shell: str) -> None:
 def test_a_load_that_was_dropped_does_not_start() -> None:
     """A load whose refusal was told does not start, in trio, where each task has its first step."""
     # In which order trio ends the tasks of a block is chance.
-    late = [after_its_refusal() for _ in range(40)]
-    assert [False] * 40 == late
+    late = [after_its_refusal() for _ in range(60)]
+    assert [False] * 60 == late
 
 
 class Late:
