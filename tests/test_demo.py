@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ import pytest
 
 from lastcache._demo.clients import Log, Refreshed
 from lastcache._demo.tasks import hear
+from tests.kit import until
 
 ROOT: Final = Path(__file__).parent.parent
 CACHED: Final = ("stale-if-error", "stale-while-revalidate")
@@ -97,23 +100,73 @@ def test_a_load_that_raises_ends_no_other() -> None:
     assert Log() == log
 
 
-@pytest.mark.parametrize(("struck_after", "options"), [(0.6, ()), (1.6, ()), (1.6, ("--async",))])
-def test_an_interrupt_ends_it_cleanly(struck_after: float, options: tuple[str, ...]) -> None:
-    """Ctrl-C ends it in any phase, without a traceback, and with the origin gone."""
-    before = origins()
-    running = subprocess.Popen(  # noqa: S603  # our own module
-        command("--seconds", "30" if struck_after < 1 else "3", "--rate", "50", *options),
+@contextmanager
+def started(*options: str) -> Generator["subprocess.Popen[str]", None, None]:
+    """Start a demonstration, and end it if it lives when the block is left: it must not outlive its test.
+
+    It listens to Ctrl-C, though a shell may have had this process, and so its children, ignore that.
+    """
+    program = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    with subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-c", f"{program} runpy.run_module('lastcache', run_name='__main__')", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    time.sleep(struck_after)
-    running.send_signal(signal.SIGINT)
-    said, complained = running.communicate(timeout=20)
+    ) as running:
+        try:
+            yield running
+        finally:
+            # The origin ends with whom it was started by.
+            running.kill()
+
+
+def said_until(running: "subprocess.Popen[str]", sign: str) -> str:
+    """Give what it says, up to the line that has ``sign`` in it; one that says nothing for long is killed."""
+    assert running.stdout is not None
+    hung = threading.Timer(60, running.kill)
+    hung.start()
+    try:
+        said = list[str]()
+        for line in running.stdout:
+            said.append(line)
+            if sign in line:
+                break
+        return "".join(said)
+    finally:
+        hung.cancel()
+        hung.join()
+
+
+@pytest.mark.parametrize(
+    ("sign", "options"),
+    [
+        ("The origin is up for", ("--seconds", "30")),
+        (" s  up ", ("--seconds", "30")),
+        (" s  down ", ("--seconds", "3")),
+        (" s  down ", ("--seconds", "3", "--async")),
+    ],
+)
+def test_an_interrupt_ends_it_cleanly(sign: str, options: tuple[str, ...]) -> None:
+    """Ctrl-C ends it in any phase, without a traceback, and with the origin gone."""
+    before = origins()
+    with started("--rate", "50", *options) as running:
+        begun = said_until(running, sign)
+        running.send_signal(signal.SIGINT)
+        said, complained = running.communicate(timeout=60)
+    assert sign in begun
     assert (running.returncode, complained) == (130, "")
     assert "Traceback" not in said
     assert origins() == before
+
+
+def test_a_demonstration_that_is_killed_takes_its_origin_along() -> None:
+    """Whatever becomes of a demonstration that has begun, its origin does not outlive it."""
+    before = origins()
+    with started("--seconds", "30", "--rate", "50") as running:
+        said_until(running, " s  up ")
+        assert len(origins() - before) == 1
+    until(lambda: origins() <= before)
 
 
 @pytest.mark.parametrize(
