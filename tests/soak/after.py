@@ -1,0 +1,115 @@
+"""What must hold when the players have ended: nothing is left, every key loads, and no worker was lost."""
+
+import threading
+import time
+from datetime import timedelta
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING, TypeVar
+
+from returns.pipeline import is_successful
+from returns.result import Success
+
+from lastcache import LoadDroppedError
+from lastcache.states import Outcome
+from tests.kit import in_thread
+from tests.soak.game import PATIENCE, Answer
+from tests.soak.history import NEVER, Count, Err, Value
+from tests.soak.setting import KEYS
+
+if TYPE_CHECKING:
+    from tests.soak.threads import ThreadGame
+
+T = TypeVar("T")
+
+
+def check_afterwards(game: "ThreadGame", players: Sequence["Future[None]"], until: float) -> None:
+    """Wait for all, with a bound; then use the cache once more, and close it."""
+    for gate in game.gates:
+        gate.set()
+    for player in players:
+        try:
+            player.result(max(0.0, until - time.monotonic()))
+        except FutureTimeoutError:
+            game.history.note("every call ends", f"these calls hang: {sorted(game.doing.values())}")
+            game.over = True
+            return
+    game.over = True
+    if _refreshes_ended(game):
+        _settled(game)
+        in_thread_or_note(game, "a new load of each key", lambda: _load_each(game))
+        in_thread_or_note(game, "a call of each key in the background", lambda: _refresh_each(game))
+    game.close(game.cache)
+
+
+def in_thread_or_note(game: "ThreadGame", what: str, act: Callable[[], T]) -> None:
+    """Have a thread do this; note what it raises, or that it hangs."""
+    try:
+        in_thread(act).result(PATIENCE)
+    except FutureTimeoutError:
+        game.history.note("every key loads", f"{what} hangs")
+    except BaseException as err:
+        game.history.note("every key loads", f"{what} raised {err!r}")
+
+
+def _refreshes_ended(game: "ThreadGame") -> bool:
+    ends_at = time.monotonic() + PATIENCE
+    waiting = [refresh for refresh in list(game.refreshes.values()) if refresh.ended == NEVER]
+    while waiting and time.monotonic() < ends_at:
+        time.sleep(0.002)
+        waiting = [refresh for refresh in waiting if refresh.ended == NEVER]
+    if waiting and not game.setting.twice:
+        calls = [call for call in game.history.calls if call.refresh in waiting]
+        game.history.note("every refresh ends", f"{len(waiting)} did not, such as that of {calls[0]}")
+    return not waiting
+
+
+def _settled(game: "ThreadGame") -> None:
+    """Wait until nothing more is counted, then write the counts down."""
+    ends_at, told = time.monotonic() + PATIENCE, -1
+    while time.monotonic() < ends_at:
+        now = len(game.history.events)
+        if now == told and all(load.ended != NEVER for load in game.history.loads[-100:]):
+            break
+        told = now
+        time.sleep(0.02)
+    game.history.count = Count(game.cache.stats(), game.history.seq())
+
+
+def _load_each(game: "ThreadGame") -> None:
+    for key in KEYS:
+        value = Value(game.history.numbers(), key, game.ttl)
+        game.cache.delete(key)
+        answer = game.cache.load_or_store(key, lambda _key, value=value: Success(value))  # type: ignore[misc]
+        if not is_successful(answer) or answer.unwrap().value != value:
+            game.history.note("every key loads", f"a load of {key!r} after a delete gave {answer}")
+
+
+def _refresh_each(game: "ThreadGame") -> None:
+    """Run as many loads in the background at once as may be; all of them must meet."""
+    config = game.setting.config
+    if game.setting.refuses or config.stale_while_revalidate == timedelta(0):
+        return
+    bounds = (config.max_entries, game.setting.max_queued, config.async_semaphore)
+    count = min(bound for bound in bounds if bound is not None)
+    meeting = threading.Barrier(count)
+    refreshes: list[Future[Answer]] = []
+
+    def meet(key: str) -> Outcome[Value, Err]:
+        meeting.wait(PATIENCE / 2)
+        return Success(Value(game.history.numbers(), key, game.ttl))
+
+    for key in KEYS[:count]:
+        game.cache.set(key, Value(game.history.numbers(), key, game.ttl))
+        game.cache.expire(key)
+    for key in KEYS[:count]:
+        given = game.cache.async_load_or_store(key, meet).unwrap()
+        if given.refresh is not None:
+            refreshes.append(given.refresh)
+    for refresh in refreshes:
+        try:
+            refresh.result(PATIENCE)
+        except (threading.BrokenBarrierError, LoadDroppedError, FutureTimeoutError) as err:
+            game.history.note("no worker is lost", f"{count} loads in the background did not run at once: {err!r}")
+            return

@@ -1,0 +1,96 @@
+"""The laws of what is told and counted, where docs/observing.md promises an equality."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from tests.soak.game import dropped
+from tests.soak.history import Violation
+from tests.soak.index import ASKS, REVALIDATES, Index
+from lastcache.events import LoadFailed
+
+LAW: Final = "what is told and counted is what happened"
+
+NAMES: Final = {
+    "Loaded": "loaded",
+    "LoadFailed": "load_failed",
+    "LoadRaised": "load_raised",
+    "Joined": "joined",
+    "ServedStale": "served_stale",
+    "RefreshStarted": "refresh_started",
+    "RefreshRefused": "refresh_refused",
+    "Evicted": "evicted",
+    "Swept": "swept",
+}
+
+
+def judge_counts(index: Index) -> Iterator[Violation]:
+    """Compare what was told, what was counted and what happened, up to when nothing was under way."""
+    count = index.history.count
+    if count is None:
+        return
+    told = Counter(type(event).__name__ for at, event in index.history.events if at < count.at)
+    if not index.setting.interrupted:
+        for name, counted in NAMES.items():
+            if told[name] != getattr(count.stats, counted):
+                yield Violation(LAW, f"{told[name]} x {name} told, {getattr(count.stats, counted)} counted")
+    yield from _loads(index, told, count.at)
+    yield from _calls(index, count.stats.hits, count.stats.misses)
+    yield from _stale(index, told, count.at)
+    yield from _refreshes(index, told, count.at)
+
+
+def _differs(index: Index, told: int, happened: int) -> bool:
+    """Where callers are struck something may happen untold; nothing is told that did not happen."""
+    return told > happened if index.setting.interrupted else told != happened
+
+
+def _loads(index: Index, told: Counter[str], at: int) -> Iterator[Violation]:
+    loads = [load for load in index.history.loads if load.ended < at]
+    ends = Counter(load.outcome for load in loads)
+    if _differs(index, told["Loaded"], ends["success"]):
+        yield Violation(LAW, f"{told['Loaded']} x Loaded, and {ends['success']} loads gave a value")
+    failures = ends["covered"] + ends["uncovered"]
+    if _differs(index, told["LoadFailed"], failures):
+        yield Violation(LAW, f"{told['LoadFailed']} x LoadFailed, and {failures} loads failed")
+    batches = {id(load.call) for load in loads if load.outcome == "raised" and load.call.kind == "load_or_store_many"}
+    if not batches and _differs(index, told["LoadRaised"], ends["raised"]):
+        yield Violation(LAW, f"{told['LoadRaised']} x LoadRaised, and {ends['raised']} loads raised")
+    behind = sum(load.background for load in loads)
+    if _differs(index, told["RefreshStarted"], behind) and not index.setting.interrupted:
+        yield Violation(LAW, f"{told['RefreshStarted']} x RefreshStarted, and {behind} loads ran in the background")
+    covers = {(event.err.number, event.use_stale) for seq, event in index.history.events if isinstance(event, LoadFailed)}
+    for load in loads:
+        if (load.number, load.outcome != "covered") in covers:
+            yield Violation(LAW, f"{load} is told of with the wrong use_stale")
+
+
+def _calls(index: Index, hits: int | None, misses: int) -> Iterator[Violation]:
+    calls = sum(len(call.keys) for call in index.history.calls if call.kind in ASKS | REVALIDATES)
+    if hits is not None and (hits + misses > calls if index.setting.interrupted else hits + misses != calls):
+        yield Violation(LAW, f"{hits} hits and {misses} misses, and {calls} calls by key")
+    if misses > calls:
+        yield Violation(LAW, f"{misses} misses, and {calls} calls by key")
+
+
+def _stale(index: Index, told: Counter[str], at: int) -> Iterator[Violation]:
+    """Law: each stale answer is told of once; what the hit path gives may go untold where hits are not counted."""
+    calls = [call for call in index.history.calls if call.kind in ASKS | REVALIDATES and call.ended < at]
+    stale = sum(seen.value is not None and seen.stale for call in calls for seen in call.answers.values())
+    lost = sum(len(call.keys) for call in calls if call.raised is not None)
+    if told["ServedStale"] > stale + lost:
+        yield Violation(LAW, f"{told['ServedStale']} x ServedStale, and {stale} stale answers")
+    least = stale if index.setting.config.count_hits else sum(call.refresh is not None for call in calls)
+    if told["ServedStale"] < least and index.setting.config.refresh_after is None and not index.setting.interrupted:
+        yield Violation(LAW, f"{told['ServedStale']} x ServedStale, and {least} stale answers or more")
+
+
+def _refreshes(index: Index, told: Counter[str], at: int) -> Iterator[Violation]:
+    refreshes = {id(call.refresh): call.refresh for call in index.history.calls if call.refresh is not None}
+    seen = sum(dropped(refresh) and refresh.ended < at for refresh in refreshes.values())
+    if told["RefreshRefused"] < seen and not index.setting.interrupted:
+        yield Violation(LAW, f"{told['RefreshRefused']} x RefreshRefused, and {seen} refreshes were dropped")
+    config = index.setting.config
+    visible = config.soft_timeout is None and config.refresh_after is None and not index.setting.interrupted
+    if visible and told["RefreshRefused"] > seen:
+        yield Violation(LAW, f"{told['RefreshRefused']} x RefreshRefused, and only {seen} refreshes were dropped")

@@ -1,0 +1,96 @@
+"""The laws of loads: how many run at once, which are needed, and which must not run any more."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.soak.history import NEVER, Load, Violation
+from tests.soak.index import REVALIDATES, Index, KeyIndex, Origin
+
+
+def judge_flights(index: Index) -> Iterator[Violation]:
+    """Hold every load to the laws."""
+    for key in index.keys.values():
+        yield from _one_at_a_time(key)
+        yield from _dropped(index, key)
+        yield from _needed(index, key)
+    yield from _slots(index)
+
+
+def _one_at_a_time(key: KeyIndex) -> Iterator[Violation]:
+    """Law: per key and loop one load at a time, unless a write came after the first was asked for."""
+    running: defaultdict[int, list[Load]] = defaultdict(list)
+    for load in key.loads:
+        others = [other for other in running[load.loop] if other.ended > load.began]
+        for other in others:
+            if not key.written_between(other.call.began, load.began):
+                yield Violation("one load at a time", f"{load} began while {other} ran, and no write came between")
+        running[load.loop] = [*others, load]
+
+
+def _dropped(index: Index, key: KeyIndex) -> Iterator[Violation]:
+    """Law: what was queued before a ``delete`` or ``clear`` does not run after it."""
+    ran: set[int] = set()
+    for load in key.loads:
+        call = load.call
+        queued = load.background and call.kind in REVALIDATES and call.refresh is not None and id(call) not in ran
+        ran.add(id(call))
+        if not queued:
+            continue
+        between = [w for w in key.writes if w.kind in {"delete", "clear"} and call.ended < w.began]
+        if any(write.ended < load.began for write in between) and index.setting.loops == 1:
+            yield Violation("delete drops what is queued", f"{load} began after a delete that came after its call")
+
+
+def _needed(index: Index, key: KeyIndex) -> Iterator[Violation]:
+    """Law: nothing is loaded while a value that is stored is fresh."""
+    config = index.setting.config
+    if config.refresh_after is not None or config.max_entries is not None:
+        return
+    stored = sorted((index.known[o.number], o.number) for o in _stored(index, key))
+    place, last = 0, None
+    calls = sorted(key.loads, key=lambda load: load.call.began)
+    for load in calls:
+        while place < len(stored) and stored[place][0] < load.call.began:
+            last = index.origins[stored[place][1]]
+            place += 1
+        if last is not None and _is_needless(index, key, last, load):
+            yield Violation("nothing is loaded that is fresh", f"{load} at {load.began_at}, and {last} was fresh")
+
+
+def _stored(index: Index, key: KeyIndex) -> Iterator[Origin]:
+    for load in key.loads:
+        if load.outcome == "success" and index.known[load.number] != NEVER:
+            yield index.origins[load.number]
+    for write in key.writes:
+        if write.kind == "set" and write.ended != NEVER:
+            yield index.origins[write.number]
+
+
+def _is_needless(index: Index, key: KeyIndex, origin: Origin, load: Load) -> bool:
+    ttl = _ttl(index, origin)
+    fresh = load.began_at <= origin.stored_at + index.setting.least(ttl)
+    if not fresh:
+        return False
+    own = origin.load is None
+    others = [
+        write
+        for write in key.writes
+        if write.began < load.began and write.ended > origin.asked and not (own and write.number == origin.number)
+    ]
+    return not others
+
+
+def _ttl(index: Index, origin: Origin) -> int:
+    if origin.load is None:
+        return next(write.ttl for write in index.history.writes if write.number == origin.number)
+    return origin.load.ttl
+
+
+def _slots(index: Index) -> Iterator[Violation]:
+    """Law: no more loads run in the background at once than the semaphore allows, in each loop."""
+    running: defaultdict[int, list[Load]] = defaultdict(list)
+    for load in sorted((each for each in index.history.loads if each.background), key=lambda each: each.began):
+        running[load.loop] = [other for other in running[load.loop] if other.ended > load.began]
+        running[load.loop].append(load)
+        if len(running[load.loop]) > index.setting.config.async_semaphore:
+            yield Violation("no more loads in the background than slots", f"{load} is one too many")
