@@ -17,18 +17,25 @@ def judge_flights(index: Index) -> Iterator[Violation]:
 
 
 def _one_at_a_time(key: KeyIndex) -> Iterator[Violation]:
-    """Law: per key and loop one load at a time, unless a write came after the first was asked for."""
+    """Law: per key and loop one load at a time, unless a write came after the one was asked for.
+
+    Which of two was asked for first is not known: a load that a write has outrun may call its callback late.
+    """
     running: defaultdict[int, list[Load]] = defaultdict(list)
     for load in key.loads:
         others = [other for other in running[load.loop] if other.ended > load.began]
         for other in others:
-            if not key.written_between(other.call.began, load.began):
+            outrun = key.written_between(other.call.began, load.began)
+            if not outrun and not key.written_between(load.call.began, other.began):
                 yield Violation("one load at a time", f"{load} began while {other} ran, and no write came between")
         running[load.loop] = [*others, load]
 
 
 def _dropped(index: Index, key: KeyIndex) -> Iterator[Violation]:
-    """Law: what was queued before a ``delete`` or ``clear`` does not run after it."""
+    """Law: what was queued before a ``delete`` or ``clear`` does not run after it.
+
+    It is known to have been queued still where its worker was busy with something else when the write returned.
+    """
     ran: set[int] = set()
     for load in key.loads:
         call = load.call
@@ -37,7 +44,7 @@ def _dropped(index: Index, key: KeyIndex) -> Iterator[Violation]:
         if not queued:
             continue
         between = [w for w in key.writes if w.kind in {"delete", "clear"} and call.ended < w.began]
-        if any(write.ended < load.began for write in between) and index.setting.loops == 1:
+        if any(write.ended < load.after for write in between) and index.setting.loops == 1:
             yield Violation("delete drops what is queued", f"{load} began after a delete that came after its call")
 
 

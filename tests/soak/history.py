@@ -87,7 +87,10 @@ class Call:
 
 @dataclass(eq=False, slots=True)
 class Load:
-    """One run of a callback for one key: in the player who called, or in the background."""
+    """One run of a callback for one key: in the player who called, or in the background.
+
+    ``told``: an event told that it had landed. ``after``: when the same player ended the load before this one.
+    """
 
     number: int
     key: str
@@ -104,6 +107,7 @@ class Load:
     told_at: int = NEVER
     ttl: int = 0
     background: bool = False
+    after: int = 0
 
     def __str__(self) -> str:
         where = "background" if self.background else "foreground"
@@ -178,6 +182,7 @@ class History:
         self.notes: list[Violation] = []
         self.count: Count | None = None
         self._last: dict[tuple[int, str], Load] = {}
+        self._latest: dict[int, int] = {}
 
     def call(self, kind: str, keys: tuple[str, ...], within: Load | None = None) -> Call:
         call = Call(kind, keys, self.player(), self.seq(), self.clock.now(), within)
@@ -195,6 +200,7 @@ class History:
     def load(self, call: Call, key: str, loop: int = 0) -> Load:
         load = Load(self.numbers(), key, call, self.player(), loop, self.seq(), self.clock.now())
         load.background = load.player != call.player or call.ended != NEVER
+        load.after = self._latest.get(load.player, 0)
         self.loads.append(load)
         return load
 
@@ -202,6 +208,7 @@ class History:
         load.raised, load.outcome = raised, outcome
         self._last[self.player(), load.key] = load
         load.ended_at, load.ended = self.clock.now(), self.seq()
+        self._latest[load.player] = load.ended
 
     def write(self, kind: str, key: str | None, ttl: int = 0) -> Write:
         write = Write(kind, key, self.numbers(), self.seq(), self.clock.now(), ttl)

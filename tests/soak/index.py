@@ -92,6 +92,10 @@ class Index:
         self.origins = {origin.number: origin for origin in self._origins(history)}
         self.given = list(self._given(history))
         self.by_call: defaultdict[int, list[Load]] = defaultdict(list)
+        self.raising: defaultdict[int, list[Call]] = defaultdict(list)
+        for call in history.calls:
+            if call.raised is not None:
+                self.raising[id(call.raised)].append(call)
         for load in history.loads:
             self.by_call[id(load.call)].append(load)
         self.known: dict[int, int] = {}

@@ -81,11 +81,16 @@ def _by_callback(
 
 def _joined(index: Index, call: Call, raised: BaseException, loads: list[Load]) -> Iterator[Violation]:
     """Law: an exception is not remembered, and a later call joins no load that a write has outrun."""
-    known = min((each.ended for each in index.history.calls if each.raised is raised), default=NEVER)
-    if known < call.began:
-        yield Violation("no exception is remembered", f"{call} raised {raised!r}, known since {known}")
+    if all(_known(index, load, raised) < call.began for load in loads):
+        yield Violation("no exception is remembered", f"{call} raised {raised!r} of {loads[-1]}, known before")
     if all(index.keys[load.key].last_write.below(call.began) > load.began for load in loads):
         yield Violation("nothing from before a write is given", f"{call} raised {raised!r} of {loads[0]}")
+
+
+def _known(index: Index, load: Load, raised: BaseException) -> int:
+    """Give when the first call of this key had got what the load raised."""
+    getting = (each for each in index.raising[id(raised)] if load.key in each.keys and each.ended > load.ended)
+    return min((each.ended for each in getting), default=NEVER)
 
 
 def _swallowed(call: Call, index: Index) -> Iterator[Violation]:
