@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from tests.soak.history import History, Violation
 from tests.soak.laws import judge
+from tests.soak.tasks import play_tasks
 from tests.soak.threads import play_threads
 
 World: TypeAlias = Callable[[str, random.Random, float], History]
@@ -18,6 +19,9 @@ World: TypeAlias = Callable[[str, random.Random, float], History]
 WORLDS: Final[Mapping[str, World]] = {
     "threads": play_threads,
     "executors": play_threads,
+    "asyncio": play_tasks,
+    "trio": play_tasks,
+    "loops": play_tasks,
 }
 
 

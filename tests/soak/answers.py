@@ -103,9 +103,17 @@ def _windows(index: Index, given: Given, value: Value, origin: Origin) -> Iterat
     bound = max(after_failure, ahead) if _is_soft(index, given) else bound
     if bound == NEVER:
         return
-    age = given.call.began_at - _fresh_until(index, given, value, origin)
+    age = _decided_at(index, given) - _fresh_until(index, given, value, origin)
     if age > bound or (bound == 0 and not given.by_refresh):
         yield Violation("no stale value outlives its window", f"{given}, {age} ns too old for {bound}; of {origin}")
+
+
+def _decided_at(index: Index, given: Given) -> int:
+    """Give the earliest time at which this answer may have been decided: the call's, or the end of its load."""
+    err = given.seen.err
+    if err is None or _is_ahead(given) or _is_soft(index, given) or given.call.began > index.known[err.number]:
+        return given.call.began_at
+    return index.origins[err.number].stored_at
 
 
 def _is_ahead(given: Given) -> bool:

@@ -130,10 +130,10 @@ def _by_refresh(
 
 def _may_be_dropped(index: Index, calls: list[Call], refresh: Refresh) -> bool:
     setting = index.setting
-    if setting.refuses or setting.interrupted or setting.max_queued is not None:
+    if setting.refuses or setting.max_queued is not None or (setting.interrupted and setting.world == "interrupts"):
         return True
     key, began = calls[0].keys[0], min(call.began for call in calls)
     return any(
-        write.kind in {"delete", "clear", "close"} and write.ended > began and write.began < refresh.ended
+        write.kind in {"delete", "clear", "close", "leave"} and write.ended > began and write.began < refresh.ended
         for write in index.keys[key].writes
     )
