@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from tests.soak.history import History, Violation
+from tests.soak.interrupts import play_interrupts
 from tests.soak.laws import judge
 from tests.soak.tasks import play_tasks
 from tests.soak.threads import play_threads
@@ -22,6 +23,7 @@ WORLDS: Final[Mapping[str, World]] = {
     "asyncio": play_tasks,
     "trio": play_tasks,
     "loops": play_tasks,
+    "interrupts": play_interrupts,
 }
 
 

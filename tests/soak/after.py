@@ -36,7 +36,7 @@ def check_afterwards(game: "ThreadGame", players: Sequence["Future[None]"], unti
             game.over = True
             return
     game.over = True
-    if _refreshes_ended(game):
+    if _refreshes_ended(game) and not game.abrupt:
         _settled(game)
         in_thread_or_note(game, "a new load of each key", lambda: _load_each(game))
         in_thread_or_note(game, "a call of each key in the background", lambda: _refresh_each(game))

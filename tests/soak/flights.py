@@ -2,9 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Final
 
+from tests.soak.game import dropped
 from tests.soak.history import NEVER, Load, Violation
 from tests.soak.index import REVALIDATES, Index, KeyIndex, Origin
+
+
+OUTCOMES: Final = frozenset({"success", "covered", "uncovered"})
 
 
 def judge_flights(index: Index) -> Iterator[Violation]:
@@ -12,6 +17,7 @@ def judge_flights(index: Index) -> Iterator[Violation]:
     for key in index.keys.values():
         yield from _one_at_a_time(key)
         yield from _dropped(index, key)
+        yield from _dropped_runs(index, key)
         yield from _needed(index, key)
     yield from _slots(index)
 
@@ -48,10 +54,22 @@ def _dropped(index: Index, key: KeyIndex) -> Iterator[Violation]:
             yield Violation("delete drops what is queued", f"{load} began after a delete that came after its call")
 
 
+def _dropped_runs(index: Index, key: KeyIndex) -> Iterator[Violation]:
+    """Law: a refresh is dropped only if its callback does not run; one that runs answers."""
+    if index.setting.world == "interrupts":
+        return
+    left = min((write.began for write in key.writes if write.kind == "leave"), default=NEVER)
+    for load in key.loads:
+        refresh = load.call.refresh
+        if refresh is not None and load.background and dropped(refresh) and load.outcome in OUTCOMES:
+            if load.ended < left:
+                yield Violation("what is dropped does not run", f"{load} ran, and its refresh was dropped")
+
+
 def _needed(index: Index, key: KeyIndex) -> Iterator[Violation]:
     """Law: nothing is loaded while a value that is stored is fresh."""
     config = index.setting.config
-    if config.refresh_after is not None or config.max_entries is not None:
+    if config.refresh_after is not None or config.max_entries is not None or index.setting.loops > 1:
         return
     stored = sorted((index.known[o.number], o.number) for o in _stored(index, key))
     place, last = 0, None

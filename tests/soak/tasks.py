@@ -59,6 +59,7 @@ class TaskGame(Game):
         super().__init__(setting, chance, TaskPlayers())
         self.chance = chance
         self.cancelling = chance.choice([0.1, 0.4]) if setting.interrupted else 0.0
+        self.abrupt = chance.random() < 0.25
         self.groups: dict[int, TaskGroup] = {}
         self.doing: dict[int, str] = {}
         self.scopes: dict[int, list[anyio.CancelScope]] = {}
@@ -248,6 +249,8 @@ class TaskGame(Game):
                             players.start_soon(self.use, random.Random(seed), time.monotonic() + seconds)
                 if bound.cancelled_caught:
                     self.history.note("every call ends", f"these calls hang: {sorted(self.doing.values())}")
+                elif self.abrupt:
+                    self.close(self.cache)
                 elif await self.refreshes_ended() and self.setting.loops == 1:
                     await self.use_once_more()
                 leave = self.history.write("leave", None)

@@ -44,6 +44,7 @@ class ThreadGame(Game):
         self.refusing = chance.choice([0.0, 0.2, 1.0]) if setting.refuses else 0.0
         self.doing: dict[int, str] = {}
         self.over = False
+        self.abrupt = chance.random() < 0.25
         self.cache: LastCache[str, Value, Err] = LastCache(
             setting.config,
             clock=self.clock,
@@ -171,6 +172,8 @@ class ThreadGame(Game):
             seeds = [self.chance.random() for _ in range(PLAYERS)]
             players = [in_thread(partial(self.use, random.Random(seed), ends_at)) for seed in seeds]
             self.lead(ends_at)
+            if self.abrupt:
+                self.close_at(ends_at)
             check_afterwards(self, players, time.monotonic() + seconds + PATIENCE)
         finally:
             sys.setswitchinterval(before)
@@ -181,8 +184,13 @@ class ThreadGame(Game):
     def lead(self, ends_at: float) -> None:
         """Let the main thread do what it does while the others play."""
 
+    def close_at(self, ends_at: float) -> None:
+        """Close the cache while the others still use it."""
+        time.sleep(max(0.0, ends_at - time.monotonic() - 0.05))
+        self.close(self.cache)
+
     def use(self, chance: random.Random, ends_at: float) -> None:
-        while time.monotonic() < ends_at and not self.over:
+        while time.monotonic() < ends_at:
             self.act(chance)
             if len(self.history.calls) > 30_000:
                 return
