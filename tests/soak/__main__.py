@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from tests.soak.forks import play_forks
 from tests.soak.history import History, Violation
 from tests.soak.interrupts import play_interrupts
 from tests.soak.laws import judge
@@ -24,6 +25,7 @@ WORLDS: Final[Mapping[str, World]] = {
     "trio": play_tasks,
     "loops": play_tasks,
     "interrupts": play_interrupts,
+    "forks": play_forks,
 }
 
 

@@ -15,14 +15,14 @@ OUTCOMES: Final = frozenset({"success", "covered", "uncovered"})
 def judge_flights(index: Index) -> Iterator[Violation]:
     """Hold every load to the laws."""
     for key in index.keys.values():
-        yield from _one_at_a_time(key)
+        yield from _one_at_a_time(index, key)
         yield from _dropped(index, key)
         yield from _dropped_runs(index, key)
         yield from _needed(index, key)
     yield from _slots(index)
 
 
-def _one_at_a_time(key: KeyIndex) -> Iterator[Violation]:
+def _one_at_a_time(index: Index, key: KeyIndex) -> Iterator[Violation]:
     """Law: per key and loop one load at a time, unless a write came after the one was asked for.
 
     Which of two was asked for first is not known: a load that a write has outrun may call its callback late.
@@ -31,10 +31,16 @@ def _one_at_a_time(key: KeyIndex) -> Iterator[Violation]:
     for load in key.loads:
         others = [other for other in running[load.loop] if other.ended > load.began]
         for other in others:
-            outrun = key.written_between(other.call.began, load.began)
+            outrun = key.written_between(other.call.began, load.began) or _landed_elsewhere(index, key, other, load)
             if not outrun and not key.written_between(load.call.began, other.began):
                 yield Violation("one load at a time", f"{load} began while {other} ran, and no write came between")
         running[load.loop] = [*others, load]
+
+
+def _landed_elsewhere(index: Index, key: KeyIndex, first: Load, second: Load) -> bool:
+    """Tell whether another loop stored its value while the first ran: that outruns it as a write does."""
+    others = (load for load in key.loads if load.loop != first.loop and load.outcome == "success")
+    return any(index.known[load.number] > first.call.began and load.ended < second.began for load in others)
 
 
 def _dropped(index: Index, key: KeyIndex) -> Iterator[Violation]:

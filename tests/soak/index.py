@@ -67,11 +67,12 @@ class KeyIndex:
         self.key = key
         self.writes = sorted(writes, key=lambda write: write.began)
         self.loads = sorted(loads, key=lambda load: load.began)
-        done = [write for write in writes if write.ended != NEVER]
+        changes = [write for write in writes if write.kind != "leave"]
+        done = [write for write in changes if write.ended != NEVER]
         self.last_forgetting = Best((w.ended, w.began) for w in done if w.kind != "expire")
         self.last_write = Best((w.ended, w.began) for w in done)
         self.expires = sorted((w for w in done if w.kind == "expire"), key=lambda write: write.ended)
-        self._until = Best((write.began, write.ended) for write in writes)
+        self._until = Best((write.began, write.ended) for write in changes)
         self._expire_until = Best((write.began, write.ended) for write in writes if write.kind == "expire")
 
     def written_between(self, after: int, before: int) -> bool:
