@@ -2,7 +2,6 @@
 
 import threading
 import time
-from datetime import timedelta
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -88,28 +87,24 @@ def _load_each(game: "ThreadGame") -> None:
 
 def _refresh_each(game: "ThreadGame") -> None:
     """Run as many loads in the background at once as may be; all of them must meet."""
-    config = game.setting.config
-    if game.setting.refuses or config.stale_while_revalidate == timedelta(0):
-        return
-    bounds = (config.max_entries, game.setting.max_queued, config.async_semaphore)
-    count = min(bound for bound in bounds if bound is not None)
-    meeting = threading.Barrier(count)
-    refreshes: list[Future[Answer]] = []
+    count = game.setting.slots()
+    meeting = threading.Barrier(max(1, count))
 
     def meet(key: str) -> Outcome[Value, Err]:
         meeting.wait(PATIENCE / 2)
         return Success(Value(game.history.numbers(), key, game.ttl))
 
-    for key in KEYS[:count]:
-        game.cache.set(key, Value(game.history.numbers(), key, game.ttl))
-        game.cache.expire(key)
-    for key in KEYS[:count]:
-        given = game.cache.async_load_or_store(key, meet).unwrap()
-        if given.refresh is not None:
-            refreshes.append(given.refresh)
+    refreshes = [_stale_refresh(game, key, meet) for key in KEYS[:count]]
     for refresh in refreshes:
         try:
-            refresh.result(PATIENCE)
+            if refresh is not None:
+                refresh.result(PATIENCE)
         except (threading.BrokenBarrierError, LoadDroppedError, FutureTimeoutError) as err:
             game.history.note("no worker is lost", f"{count} loads in the background did not run at once: {err!r}")
             return
+
+
+def _stale_refresh(game: "ThreadGame", key: str, load: Callable[[str], Outcome[Value, Err]]) -> "Future[Answer] | None":
+    game.cache.set(key, Value(game.history.numbers(), key, game.ttl))
+    game.cache.expire(key)
+    return game.cache.async_load_or_store(key, load).unwrap().refresh

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from tests.soak.game import SourceError, dropped
-from tests.soak.history import Violation
-from tests.soak.index import ASKS, REVALIDATES, Index
 from lastcache.events import LoadFailed
+from tests.soak.game import SourceError, dropped
+from tests.soak.history import Load, Violation
+from tests.soak.index import ASKS, REVALIDATES, Index
 
 LAW: Final = "what is told and counted is what happened"
 
@@ -53,17 +53,23 @@ def _loads(index: Index, told: Counter[str], at: int) -> Iterator[Violation]:
     failures = ends["covered"] + ends["uncovered"]
     if _differs(index, told["LoadFailed"], failures):
         yield Violation(LAW, f"{told['LoadFailed']} x LoadFailed, and {failures} loads failed")
+    yield from _raised(index, told, loads)
+    behind = sum(load.background for load in loads)
+    if told["RefreshStarted"] != behind and not index.setting.interrupted:
+        yield Violation(LAW, f"{told['RefreshStarted']} x RefreshStarted, and {behind} loads ran in the background")
+    events = [event for _, event in index.history.events if isinstance(event, LoadFailed)]
+    covers = {(event.err.number, event.use_stale) for event in events}
+    for load in loads:
+        if (load.number, load.outcome != "covered") in covers:
+            yield Violation(LAW, f"{load} is told of with the wrong use_stale")
+
+
+def _raised(index: Index, told: Counter[str], loads: list[Load]) -> Iterator[Violation]:
+    """Law: each exception of a callback is told of; whether what strikes its leader is told of is not said."""
     raised = [load for load in loads if load.outcome == "raised"]
     plain = sum(isinstance(load.raised, SourceError) and load.call.kind != "load_or_store_many" for load in raised)
     if told["LoadRaised"] > len(raised) or (told["LoadRaised"] < plain and not index.setting.interrupted):
         yield Violation(LAW, f"{told['LoadRaised']} x LoadRaised, and {len(raised)} loads raised, {plain} an Exception")
-    behind = sum(load.background for load in loads)
-    if _differs(index, told["RefreshStarted"], behind) and not index.setting.interrupted:
-        yield Violation(LAW, f"{told['RefreshStarted']} x RefreshStarted, and {behind} loads ran in the background")
-    covers = {(event.err.number, event.use_stale) for seq, event in index.history.events if isinstance(event, LoadFailed)}
-    for load in loads:
-        if (load.number, load.outcome != "covered") in covers:
-            yield Violation(LAW, f"{load} is told of with the wrong use_stale")
 
 
 def _calls(index: Index, hits: int | None, misses: int) -> Iterator[Violation]:

@@ -8,7 +8,6 @@ from tests.soak.game import dropped
 from tests.soak.history import NEVER, Load, Violation
 from tests.soak.index import REVALIDATES, Index, KeyIndex, Origin
 
-
 OUTCOMES: Final = frozenset({"success", "covered", "uncovered"})
 
 
@@ -67,9 +66,9 @@ def _dropped_runs(index: Index, key: KeyIndex) -> Iterator[Violation]:
     left = min((write.began for write in key.writes if write.kind == "leave"), default=NEVER)
     for load in key.loads:
         refresh = load.call.refresh
-        if refresh is not None and load.background and dropped(refresh) and load.outcome in OUTCOMES:
-            if load.ended < left:
-                yield Violation("what is dropped does not run", f"{load} ran, and its refresh was dropped")
+        ran = load.background and load.outcome in OUTCOMES and load.ended < left
+        if ran and refresh is not None and dropped(refresh):
+            yield Violation("what is dropped does not run", f"{load} ran, and its refresh was dropped")
 
 
 def _needed(index: Index, key: KeyIndex) -> Iterator[Violation]:

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from returns.maybe import Some
 from returns.result import Result, Success
 
-from lastcache import CachedValue, CacheClosedError, LastCache, LoadDroppedError, failed
+from lastcache import CacheClosedError, CachedValue, LastCache, LoadDroppedError, failed
 from lastcache.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.soak.history import NEVER, Call, Clock, Err, History, Load, Refresh, Seen, Value, number_of, seen
@@ -111,12 +111,7 @@ class Game:
                 found = cache.peek(key)
                 return {key: seen(Success(found.unwrap()))} if isinstance(found, Some) else {}
             case "entries":
-                entries = list(cache.entries())
-                self.check_count(len({entry.key for entry in entries}), len(entries))
-                for entry in entries:
-                    if (entry.ttl < timedelta(0)) != entry.cached.stale and entry.cached.err is None:
-                        self.history.note("stale mark", f"an entry's ttl and its mark differ: {entry}")
-                return {entry.key: seen(Success(entry.cached)) for entry in entries}
+                return self.entries(cache)
             case "len":
                 self.check_count(len(cache))
             case "stats":
@@ -124,6 +119,11 @@ class Game:
             case _:
                 cache.ttl(key)
         return {}
+
+    def entries(self, cache: Threaded | Tasked) -> dict[str, Seen]:
+        entries = list(cache.entries())
+        self.check_count(len({entry.key for entry in entries}), len(entries))
+        return {entry.key: seen(Success(entry.cached)) for entry in entries}
 
     def check_count(self, *counts: int) -> None:
         bound = self.setting.config.max_entries or len(KEYS)

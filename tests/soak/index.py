@@ -93,14 +93,17 @@ class Index:
         self.origins = {origin.number: origin for origin in self._origins(history)}
         self.given = list(self._given(history))
         self.by_call: defaultdict[int, list[Load]] = defaultdict(list)
-        self.raising: defaultdict[int, list[Call]] = defaultdict(list)
-        for call in history.calls:
-            if call.raised is not None:
-                self.raising[id(call.raised)].append(call)
         for load in history.loads:
             self.by_call[id(load.call)].append(load)
+        self.raising: defaultdict[int, list[Call]] = defaultdict(list)
+        for call in history.calls:
+            self.raising[id(call.raised)].append(call)
         self.known: dict[int, int] = {}
         self.known_at: dict[int, int] = {}
+        self._learn(history)
+
+    def _learn(self, history: History) -> None:
+        """Find out when each value and failure had landed at the latest: when it was given first, or told of."""
         for given in self.given:
             for token in (given.seen.value, given.seen.err):
                 self._known(token, given.ended, given.ended_at)

@@ -41,6 +41,13 @@ class Setting:
         duration: timedelta | None = getattr(self.config, option)
         return None if duration is None else duration // timedelta(microseconds=1) * MICRO
 
+    def slots(self) -> int:
+        """Give how many keys can be loaded in the background at once; none where each is loaded in the foreground."""
+        if self.refuses or self.config.stale_while_revalidate == timedelta(0):
+            return 0
+        bounds = (self.config.max_entries, self.max_queued, self.config.async_semaphore)
+        return min(bound for bound in bounds if bound is not None)
+
     def least(self, ttl: int) -> int:
         """Give the shortest time that a TTL may come to, by its jitter and by rounding."""
         return int(ttl * (1 - self.config.jitter)) - MICRO

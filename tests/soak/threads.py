@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from returns.pipeline import is_successful
+
 from lastcache import LastCache
 from lastcache.states import Outcome
 from tests.kit import in_thread
@@ -109,11 +111,11 @@ class ThreadGame(Game):
             case "async_load_or_store":
                 both = self.cache.async_load_or_store(key, partial(self.load, call, plan))
                 self.history.answered(call, {key: seen(both.map(lambda given: given.cached))})
-                self.watched(call, both.map(lambda given: given.refresh).value_or(None))
+                self.watched(call, both.unwrap().refresh if is_successful(both) else None)
             case _:
                 both = self.cache.async_load_or_store_with_ctx(call, key, partial(self.load_with, plan))
                 self.history.answered(call, {key: seen(both.map(lambda given: given.cached))})
-                self.watched(call, both.map(lambda given: given.refresh).value_or(None))
+                self.watched(call, both.unwrap().refresh if is_successful(both) else None)
 
     def watched(self, call: Call, refresh: "Future[Answer] | None") -> None:
         if refresh is not None:
