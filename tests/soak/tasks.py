@@ -46,6 +46,7 @@ class TaskGame(TaskCalls):
                     self.history.note("every call ends", f"these calls hang: {sorted(self.doing.values())}")
                 elif self.abrupt:
                     self.close(self.cache)
+                    await anyio.sleep(0.005)
                 elif await self.refreshes_ended() and self.setting.loops == 1:
                     await self.use_once_more()
                 leave = self.history.write("leave", None)
