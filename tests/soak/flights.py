@@ -88,8 +88,10 @@ def _needed(index: Index, key: KeyIndex) -> Iterator[Violation]:
 
 
 def _stored(index: Index, key: KeyIndex) -> Iterator[Origin]:
+    """Give what was surely stored: a leader who is struck between callback and landing stores nothing."""
     for load in key.loads:
-        if load.outcome == "success" and index.known[load.number] != NEVER:
+        struck = not load.background and load.call.raised is not None
+        if not struck and load.outcome == "success" and index.known[load.number] != NEVER:
             yield index.origins[load.number]
     for write in key.writes:
         if write.kind == "set" and write.ended != NEVER:
