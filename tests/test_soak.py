@@ -25,7 +25,7 @@ TTL: Final = 20_000
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_short_soak(world: str) -> None:
     """Two seconds of each world are clean."""
-    assert soak(2.0, 42, [world], keep_going=True).lines() == [f"rounds clean: {world}"]
+    assert soak(2.0, 42, [world], keep_going=True).examples == {}
 
 
 class Scene:

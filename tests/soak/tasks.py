@@ -27,6 +27,11 @@ PLAYERS: Final = 12
 class TaskGame(TaskCalls):
     """One cache, and the tasks of one event loop that use it, or of several."""
 
+    async def close_at(self, seconds: float) -> None:
+        """Close the cache while the others still use it."""
+        await anyio.sleep(seconds)
+        self.close(self.cache)
+
     async def use(self, chance: random.Random, ends_at: float) -> None:
         while time.monotonic() < ends_at and len(self.history.calls) < 30_000:
             await self.act(chance)
@@ -40,12 +45,13 @@ class TaskGame(TaskCalls):
             async with self.cache:
                 with anyio.move_on_after(seconds + PATIENCE) as bound:
                     async with anyio.create_task_group() as players:
+                        if self.abrupt:
+                            players.start_soon(self.close_at, seconds * 0.9)
                         for seed in seeds:
                             players.start_soon(self.use, random.Random(seed), time.monotonic() + seconds)
                 if bound.cancelled_caught:
                     self.history.note("every call ends", f"these calls hang: {sorted(self.doing.values())}")
                 elif self.abrupt:
-                    self.close(self.cache)
                     await anyio.sleep(0.005)
                 elif await self.refreshes_ended() and self.setting.loops == 1:
                     await self.use_once_more()
