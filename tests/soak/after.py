@@ -61,7 +61,7 @@ def _refreshes_ended(game: "ThreadGame") -> bool:
     if waiting and not game.setting.twice:
         calls = [call for call in game.history.calls if call.refresh in waiting]
         game.history.note("every refresh ends", f"{len(waiting)} did not, such as that of {calls[0]}")
-    return not waiting
+    return not waiting or game.setting.twice
 
 
 def _settled(game: "ThreadGame") -> None:

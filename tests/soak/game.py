@@ -53,7 +53,7 @@ class Game:
     ) -> None:
         self.setting = setting
         self.manners = draw_manners(chance) if manners is None else manners
-        hesitates = chance.choice([0, 0, 30])
+        hesitates = chance.choice([0, 0, 30, 7])
         turns = itertools.count(1)
 
         def hesitate() -> None:

@@ -9,14 +9,17 @@ import random
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import lastcache
+from lastcache import Config
 from tests.soak.history import History
 from tests.soak.raised import Interrupt
-from tests.soak.setting import Setting, draw_config
+from tests.soak.setting import KEYS, Setting, draw_config
 from tests.soak.threads import ThreadGame
 
 LIBRARY: Final = str(Path(lastcache.__file__).parent)
@@ -34,7 +37,9 @@ class InterruptGame(ThreadGame):
 
     def __init__(self, setting: Setting, chance: random.Random) -> None:
         super().__init__(setting, chance)
-        self.interval = chance.choice([0.001, 0.002, 0.005])
+        self.interval = chance.choice([0.001, 0.001, 0.005])
+        self.players = chance.choice([1, 3, 6])
+        self.often = chance.choice([0.0, 0.8])
         self.armed = False
         self.strikes = itertools.count(1)
 
@@ -61,16 +66,32 @@ class InterruptGame(ThreadGame):
                 self.armed = True
                 with suppress(Interrupt):
                     self.act(chance)
+                if chance.random() < self.often:
+                    self.wait_softly(chance)
         finally:
             self.armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
+    def wait_softly(self, chance: random.Random) -> None:
+        """Let a key expire and ask for it, again and again: with a soft timeout that is a short wait for a worker."""
+        self.clock.move()
+        self.armed = True
+        with suppress(Interrupt):
+            self.do("load_or_store", chance.choice(KEYS), chance)
+
+
+def draw_interrupted(chance: random.Random) -> Config:
+    """Draw options; most callers wait softly and shortly, so that they begin and end to wait often."""
+    soft = timedelta(milliseconds=chance.choice([0, 0, 0.3, 2]))
+    config = draw_config(chance, soft=0.0)
+    return replace(config, soft_timeout=soft) if chance.random() < 0.7 else config
+
 
 def play_interrupts(world: str, chance: random.Random, seconds: float) -> History:
     """Play a round of interrupts, in the main thread."""
     setting = Setting(
-        draw_config(chance, soft=0.6),
+        draw_interrupted(chance),
         world,
         interrupted=True,
         twice=chance.random() < 0.2,

@@ -46,6 +46,7 @@ class ThreadGame(Game):
         self.refusing = chance.choice([0.0, 0.2, 1.0]) if setting.refuses else 0.0
         self.doing: dict[int, str] = {}
         self.over = False
+        self.players = PLAYERS
         self.abrupt = chance.random() < 0.25
         self.cache: LastCache[str, Value, Err] = LastCache(
             setting.config,
@@ -65,7 +66,9 @@ class ThreadGame(Game):
 
     def act(self, chance: random.Random) -> None:
         """Do one thing, drawn by chance; what a call raises is written down, and judged later."""
-        kind, key = self.manners.act(chance), chance.choice(KEYS)
+        self.do(self.manners.act(chance), chance.choice(KEYS), chance)
+
+    def do(self, kind: str, key: str, chance: random.Random) -> None:
         if kind == "move":
             self.clock.move()
         elif kind == "gate":
@@ -171,7 +174,7 @@ class ThreadGame(Game):
         sys.setswitchinterval(self.chance.choice([1e-5, 1e-4, 5e-3]))
         try:
             ends_at = time.monotonic() + seconds
-            seeds = [self.chance.random() for _ in range(PLAYERS)]
+            seeds = [self.chance.random() for _ in range(self.players)]
             players = [in_thread(partial(self.use, random.Random(seed), ends_at)) for seed in seeds]
             self.lead(ends_at)
             if self.abrupt:
