@@ -35,8 +35,10 @@ def check_afterwards(game: "ThreadGame", players: Sequence["Future[None]"], unti
             game.over = True
             return
     game.over = True
-    if _refreshes_ended(game) and not game.abrupt:
-        _settled(game)
+    ended = _refreshes_ended(game)
+    if not game.abrupt:
+        if ended:
+            _settled(game)
         in_thread_or_note(game, "a new load of each key", lambda: _load_each(game))
         in_thread_or_note(game, "a call of each key in the background", lambda: _refresh_each(game))
     game.close(game.cache)

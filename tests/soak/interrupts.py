@@ -39,7 +39,7 @@ class InterruptGame(ThreadGame):
         super().__init__(setting, chance)
         self.interval = chance.choice([0.001, 0.001, 0.005])
         self.players = chance.choice([1, 3, 6])
-        self.often = chance.choice([0.0, 0.8])
+        self.often = chance.choice([0.0, 0.8, 0.8])
         self.armed = False
         self.strikes = itertools.count(1)
 
@@ -85,7 +85,10 @@ def draw_interrupted(chance: random.Random) -> Config:
     """Draw options; most callers wait softly and shortly, so that they begin and end to wait often."""
     soft = timedelta(milliseconds=chance.choice([0, 0, 0.3, 2]))
     config = draw_config(chance, soft=0.0)
-    return replace(config, soft_timeout=soft) if chance.random() < 0.7 else config
+    if chance.random() < 0.3:
+        return config
+    slots = chance.choice([1, 1, config.async_semaphore])
+    return replace(config, soft_timeout=soft, async_semaphore=slots, refresh_after=None)
 
 
 def play_interrupts(world: str, chance: random.Random, seconds: float) -> History:
