@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import final
 
-from lastcache._measures import COUNTERS, DURATION, Counted, Watched, measure
+from lastcache._metrics import COUNTERS, DURATION, Counted, Watched, measure
 from lastcache.events import Event, Stats
 
 try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import final
 
-from lastcache._measures import COUNTERS, DURATION, Counted, Watched, measure
+from lastcache._metrics import COUNTERS, DURATION, Counted, Watched, measure
 from lastcache.events import Event
 
 try:

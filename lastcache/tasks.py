@@ -13,16 +13,16 @@ from typing import Generic, NamedTuple, Self, TypeVar, final
 from returns.io import IOResult
 from returns.result import Result, Success
 
-from lastcache._flight import Stale
-from lastcache._store import Store
+from lastcache._shell.facade import CacheBase
+from lastcache._shell.flight import Stale
 from lastcache.config import Config
+from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.states import Outcome
 
 try:
-    from lastcache._task_calls import Callback
-    from lastcache._task_loads import TaskLoads
+    from lastcache._shell.awaited import Callback
+    from lastcache._shell.tasks import TaskLoads
 except ImportError as missing:
     raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
 
@@ -51,7 +51,7 @@ class AsyncRevalidation(NamedTuple, Generic[V, E]):
 
 
 @final
-class AsyncLastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
+class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     """``LastCache`` for asyncio and trio: the same rules, with callbacks that are awaited.
 
     A callback is an async function that returns ``Success(value)`` or ``Failure(LoadFailure(err, use_stale))``, or a

@@ -13,13 +13,13 @@ from typing import Generic, Self, TypeVar, final
 
 from returns.result import Result
 
-from lastcache._flight import Revalidation, without_refresh
-from lastcache._loads import Callback, Loads
-from lastcache._store import Store
+from lastcache._shell.facade import CacheBase
+from lastcache._shell.flight import Revalidation, without_refresh
+from lastcache._shell.threads import Callback, Loads
 from lastcache.config import Config
+from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue
-from lastcache.states import Outcome
 
 __all__ = ["LastCache", "Revalidation"]
 
@@ -30,7 +30,7 @@ Ctx = TypeVar("Ctx")
 
 
 @final
-class LastCache(Store[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
+class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     """An in-memory cache of ``K`` to ``V`` that keeps answering when the source fails with ``E`` or is slow.
 
     Safe to share between threads. Per key at most one callback runs at a time, and everyone who needs it waits for it.

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from lastcache._forks import kept_over_forks
-from lastcache._shell import Shell
+from lastcache._shell.forks import kept_over_forks
+from lastcache._shell.shell import Shell
 from lastcache.testing.fixtures import cache_kit
 from tests.kit import counting_joiners, until
 from tests.shells import SHELLS, Stage, perform

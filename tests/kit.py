@@ -11,8 +11,8 @@ import pytest
 from returns.result import Result, Success
 
 from lastcache import CachedValue, Config, LastCache
-from lastcache._flight import Flight
-from lastcache.states import Outcome
+from lastcache._shell.flight import Flight
+from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock, ScriptedLoad
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """A second opinion: the promises of the cache for one key, written as a history with flags, in no way like the core.
 
-It remembers what happened, and derives what may be seen from that; it shares no code with ``lastcache.transitions``.
+It remembers what happened, and derives what may be seen from that; it shares no code with the core.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Result, Success
 
 from lastcache import CachedValue, LoadFailure
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 
 
 @dataclass

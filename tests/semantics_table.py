@@ -12,26 +12,26 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import failed
-from lastcache.config import Policy
-from lastcache.states import (
+from lastcache.core.policy import Policy
+from lastcache.core.states import (
     Answer,
     Decision,
-    Early,
     Entry,
     Extended,
     Fresh,
     Join,
     Load,
+    NegativelyCached,
     Outcome,
+    RefreshAhead,
     Refused,
-    Remembered,
-    Renew,
     Revalidate,
     Serve,
+    ServeAndRefresh,
     Strategy,
     Traffic,
 )
-from lastcache.transitions import dead, expire, fresh, fresh_until, lookup, settle
+from lastcache.core.transitions import dead, expire, fresh, fresh_until, lookup, settle
 
 Known: TypeAlias = Entry[str, str] | None
 
@@ -108,7 +108,7 @@ def _decision(decision: Decision[str, str]) -> str:
     match decision:
         case Serve(answer):
             return f"gives {_answer(answer)}"
-        case Renew(answer):
+        case ServeAndRefresh(answer):
             return f"gives {_answer(answer)}, loads early behind it"
         case Revalidate(cached):
             return f"gives {_answer(Success(cached))}, loads behind it"
@@ -147,10 +147,16 @@ def state_of(policy: Policy, entry: Known, now: int) -> str:
     """Name the state of ``entry`` at ``now``."""
     if entry is None or dead(policy, entry, now):
         return "missing"
-    names = {Fresh: "fresh", Early: "fresh", Extended: "extended", Remembered: "remembered", Refused: "refused"}
+    names = {
+        Fresh: "fresh",
+        RefreshAhead: "fresh",
+        Extended: "extended",
+        NegativelyCached: "remembered",
+        Refused: "refused",
+    }
     if now <= entry.until or isinstance(entry, Refused):
         return names[type(entry)]
-    return "due early" if isinstance(entry, Early) and now <= entry.fresh_until else "expired"
+    return "due early" if isinstance(entry, RefreshAhead) and now <= entry.fresh_until else "expired"
 
 
 def edges() -> set[tuple[str, str, str]]:
@@ -185,7 +191,7 @@ def _steps(policy: Policy, entry: Known, now: int) -> Iterator[tuple[str, Known,
     if entry is not None:
         yield "expire", expire(entry, now), now
         instants = {entry.until + 1}
-        if not isinstance(entry, Remembered):
+        if not isinstance(entry, NegativelyCached):
             instants |= {fresh_until(entry) + 1, fresh_until(entry) + WINDOW + 1}
         ahead = [instant for instant in instants if instant > now]
         if ahead:

@@ -22,11 +22,11 @@ from anyio.abc import TaskGroup
 from returns.result import Result
 
 from lastcache import CachedValue, Config, LastCache
-from lastcache._forks import kept_over_forks
-from lastcache._store import Store
-from lastcache._task_loads import TaskLoads
+from lastcache._shell.facade import CacheBase
+from lastcache._shell.forks import kept_over_forks
+from lastcache._shell.tasks import TaskLoads
+from lastcache.core.states import Answer, Outcome
 from lastcache.events import Event, Observer
-from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
 from lastcache.testing.tasks import AsyncScriptedLoad
@@ -35,7 +35,7 @@ from tests.kit import PATIENCE, await_joiners, error_of, gated, in_thread, resul
 T = TypeVar("T")
 
 Json: TypeAlias = Any
-Cache: TypeAlias = Store[str, Json, str, Any]
+Cache: TypeAlias = CacheBase[str, Json, str, Any]
 Load: TypeAlias = Callable[[str], Awaitable[Outcome[Json, str]]]
 
 LoadMany: TypeAlias = Callable[[tuple[str, ...]], Awaitable[Mapping[str, Outcome[Json, str]]]]

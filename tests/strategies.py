@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from returns.result import Failure, Success
 
-from lastcache.config import FOREVER, Policy
-from lastcache.states import Entry, Outcome, Remembered, Stored
+from lastcache.core.policy import FOREVER, Policy
+from lastcache.core.states import Entry, NegativelyCached, Outcome, Stored
+from lastcache.core.transitions import fresh
 from lastcache.testing import strategies as kit
 from lastcache.testing.strategies import load_failures
-from lastcache.transitions import fresh
 
 values: SearchStrategy[int] = st.integers(0, 9)
 errors: SearchStrategy[str] = st.sampled_from(["down", "slow", "gone"])
@@ -43,7 +43,7 @@ def situations(
     """A policy, an entry, and a now that is not before the entry's last instant; boundaries are drawn often."""
     policy = draw(policies)
     entry, since = draw(kit.entries(policy, values, errors))
-    if stored and isinstance(entry, Remembered):
+    if stored and isinstance(entry, NegativelyCached):
         entry = fresh(policy, draw(values), since)
     boundary = st.integers(-1, 1).map(lambda off: entry.until + off)
     later = st.integers(0, 120).map(lambda passed: since + passed)
@@ -54,5 +54,5 @@ def situations(
 def stored_situations(draw: st.DrawFn) -> tuple[Policy, Stored[int, str], int]:
     """A situation whose entry holds a value."""
     policy, entry, now = draw(situations(stored=True))
-    assert not isinstance(entry, Remembered)
+    assert not isinstance(entry, NegativelyCached)
     return policy, entry, now

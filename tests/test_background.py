@@ -14,7 +14,7 @@ import pytest
 from returns.result import Failure, Success
 
 from lastcache import CacheClosedError, CachedValue, LoadDroppedError, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import given, ticks
 from tests.shells import Given, Stage, giving, never, never_many
 

@@ -13,7 +13,7 @@ import pytest
 from returns.result import Success
 
 from lastcache import Config, LoadDroppedError
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock
 from tests.kit import PATIENCE, given, ticks

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from returns.result import Success
 
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.kit import PATIENCE, given
 from tests.shells import SHELLS, LoadMany, TaskCall, Tasks, giving, run_in_loop

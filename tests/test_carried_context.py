@@ -8,7 +8,7 @@ import pytest
 from returns.result import Success
 
 from lastcache import LastCache
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from lastcache.testing import ManualClock
 from tests.held import MOMENT
 from tests.kit import PATIENCE, given, in_thread, result_of

@@ -12,7 +12,8 @@ from returns.maybe import Some
 from returns.result import Success
 
 from lastcache import Config, ConfigError, LastCache
-from lastcache.config import Policy, duration_of, nanoseconds, policy_of
+from lastcache._checks import duration_of, nanoseconds
+from lastcache.core.policy import Policy, policy_of
 from lastcache.testing import ManualClock
 from tests.kit import gives, never, ticks
 

@@ -11,7 +11,7 @@ from returns.pipeline import is_successful
 from returns.result import Result, Success
 
 from lastcache import CachedValue, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import TICK, ticks
 from tests.shells import Load, Stage
 

@@ -8,7 +8,7 @@ import pytest
 from returns.result import Success
 
 from lastcache import failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import ticks
 from tests.shells import Stage, giving, never, never_many
 

@@ -23,10 +23,10 @@ from returns.result import Success
 
 import lastcache
 from lastcache import Config, LastCache, ReentrantLoadError, Revalidation, failed
-from lastcache._flight import Answered, Flight
-from lastcache._loads import Loads
-from lastcache._state import State
-from lastcache.states import Answer, Outcome, Strategy
+from lastcache._shell.flight import Answered, Flight
+from lastcache._shell.inflight import State
+from lastcache._shell.threads import Loads
+from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock
 from tests.kit import PATIENCE, gated, given, gives, in_thread, never, small_cache, ticks

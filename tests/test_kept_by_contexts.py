@@ -12,7 +12,7 @@ import pytest
 from returns.result import Success
 
 from lastcache import failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.shells import SHELLS, Stage, giving, run_in_loop
 

@@ -12,8 +12,8 @@ from returns.maybe import Some
 from returns.result import Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadDroppedError, failed
-from lastcache._guard import _GUARDS
-from lastcache.states import Outcome
+from lastcache._shell.guard import _GUARDS
+from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock
 from tests.kit import PATIENCE, error_of, given, gives, in_thread, never, result_of, small_cache, ticks
 

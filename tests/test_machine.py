@@ -11,7 +11,7 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import StoredEntry, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock
 from tests.kit import never, result_of, small_cache, ticks
 from tests.model import Model

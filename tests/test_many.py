@@ -7,7 +7,7 @@ import pytest
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, ReentrantLoadError, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import given, ticks
 from tests.shells import LoadMany, Stage, drive, giving, never, never_many
 

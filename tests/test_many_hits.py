@@ -6,7 +6,7 @@ import pytest
 from returns.result import Failure, Success
 
 from lastcache import Config, LastCache, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.kit import given, never, ticks
 from tests.shells import SHELLS, Stage, Tasks, drive, giving, never_many

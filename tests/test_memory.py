@@ -12,7 +12,7 @@ import pytest
 from returns.result import Success, safe
 
 from lastcache import LastCache, LoadFailure, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock, ScriptedLoad
 from tests.kit import error_of, gated, gives, in_thread, never, result_of, small_cache, ticks, until
 

@@ -15,7 +15,8 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CacheClosedError, CachedValue, Config, ConfigError, LastCache, ReentrantLoadError, failed
-from lastcache._guard import inside
+from lastcache._shell.guard import inside
+from lastcache.core.states import Answer, Outcome
 from lastcache.events import (
     Event,
     Evicted,
@@ -29,7 +30,6 @@ from lastcache.events import (
     Stats,
     Swept,
 )
-from lastcache.states import Answer, Outcome
 from lastcache.testing import ManualClock, ManualExecutor, run_inline
 from tests.kit import error_of, given, gives, in_thread, never, result_of, ticks, until
 from tests.shells import Stage, giving

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from returns.result import Success
 
 from lastcache import Config, LastCache, failed
+from lastcache.core.states import Outcome
 from lastcache.events import Event, Joined, LoadFailed, LoadRaised, RefreshRefused, ServedStale
 from lastcache.observers import all_of, log_to
 from lastcache.otel import OtelMetrics
 from lastcache.prometheus import PrometheusMetrics
-from lastcache.states import Outcome
 from lastcache.testing import ManualClock, run_inline
 from tests.kit import gives, ticks
 

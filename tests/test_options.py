@@ -9,9 +9,9 @@ from returns.maybe import Nothing, Some
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, ConfigError, failed
-from lastcache.config import Policy
-from lastcache.states import Answer
-from lastcache.transitions import fresh
+from lastcache.core.policy import Policy
+from lastcache.core.states import Answer
+from lastcache.core.transitions import fresh
 from tests.kit import given, ticks
 from tests.shells import Cache, Given, Stage, giving, never
 

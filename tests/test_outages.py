@@ -7,7 +7,7 @@ from returns.maybe import Some
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, Config, LastCache, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock
 from tests.kit import given, gives, never, result_of, small_cache, ticks
 

@@ -16,6 +16,7 @@ from returns.io import IOFailure, IOSuccess
 from returns.result import Failure, Result, Success, safe
 
 from lastcache import CachedValue, ConfigError, LastCache, LoadFailure, failed
+from lastcache.core.states import Answer, Outcome
 from lastcache.pipelines import (
     cached,
     collected,
@@ -37,7 +38,6 @@ from lastcache.pipelines import (
     value_of,
     zipped,
 )
-from lastcache.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.kit import given, gives, never, result_of
 

@@ -14,7 +14,7 @@ from returns.result import Success
 
 from lastcache import Config, LastCache, LoadDroppedError
 from lastcache.events import Event, RefreshRefused
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
 from tests.held import MOMENT, HeldClock

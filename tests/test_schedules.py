@@ -15,12 +15,12 @@ from returns.result import Success
 
 import lastcache
 from lastcache import CacheClosedError
-from lastcache._guard import Guard
-from lastcache._state import State
-from lastcache._table import Landed, Table
-from lastcache.states import Answer, Outcome
+from lastcache._shell.guard import Guard
+from lastcache._shell.inflight import State
+from lastcache.core.states import Answer, Outcome
+from lastcache.core.table import Landed, Table
+from lastcache.core.transitions import settle
 from lastcache.testing import ManualClock
-from lastcache.transitions import settle
 from tests.kit import small_cache, ticks
 
 interleave_test: Any = pytest.importorskip(

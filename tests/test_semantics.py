@@ -8,7 +8,7 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, StoredEntry, failed
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from tests.kit import given, ticks
 from tests.semantics_table import PAGE, edges, written
 from tests.shells import Cache, Load, Stage, giving, never

@@ -10,7 +10,7 @@ import trio
 from returns.result import Success
 
 from lastcache import ReentrantLoadError
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import given
 from tests.shells import SHELLS, TaskCall, Tasks, giving, never, never_many
 

@@ -11,7 +11,7 @@ import pytest
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, LoadFailure, ReentrantLoadError, failed
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from tests.kit import given
 from tests.shells import Load, Stage, giving, never
 

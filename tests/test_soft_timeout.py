@@ -10,7 +10,7 @@ import pytest
 from returns.result import Success
 
 from lastcache import Config, LastCache
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from lastcache.testing import ManualClock, ScriptedLoad
 from tests.kit import given, ticks
 from tests.shells import Load, Stage, broken_on, giving

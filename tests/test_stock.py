@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, Config, LastCache, failed
-from lastcache._sieve import Node, Sieve
-from lastcache._stock import Held, Stock
-from lastcache.config import Policy
-from lastcache.states import Remembered
+from lastcache.core.entries import BoundedEntry, Entries
+from lastcache.core.policy import Policy
+from lastcache.core.sieve import Node, Sieve
+from lastcache.core.states import NegativelyCached
+from lastcache.core.transitions import fresh
 from lastcache.testing import ManualClock
-from lastcache.transitions import fresh
 from tests.kit import gives, never, ticks
 
 KEYS: Final = st.integers(0, 9)
@@ -116,21 +116,21 @@ TestQueue = Queue.TestCase
 def test_a_stock_is_never_above_its_bound(bound: int, steps: list[tuple[str, int]]) -> None:
     """Whatever is put and dropped, there are no more entries than the bound, and each is in the queue once."""
     policy = Policy(100, negative_ttl=5)
-    stock: Stock[int, str, str] = Stock(policy, bound)
+    stock: Entries[int, str, str] = Entries(policy, bound)
     for now, (step, key) in enumerate(steps):
         kept = stock.entries.get(key)
         if step == "put":
             stock.put(key, fresh(policy, "v", now), now)
         elif step == "remember":
-            stock.put(key, Remembered(Failure("e"), now + 5), now)
+            stock.put(key, NegativelyCached(Failure("e"), now + 5), now)
         elif step == "drop":
             stock.drop(key)
-        elif isinstance(kept, Held):
+        elif isinstance(kept, BoundedEntry):
             kept.node.visited = True
         assert len(stock.entries) <= bound
         assert len(stock._sieve) == len(stock.entries)  # noqa: SLF001
-        assert all(isinstance(held, Held) and held.node.key == key for key, held in stock.entries.items())
-        assert set(stock.valueless) == {key for key in stock.entries if isinstance(stock.get(key), Remembered)}
+        assert all(isinstance(held, BoundedEntry) and held.node.key == key for key, held in stock.entries.items())
+        assert set(stock.valueless) == {key for key in stock.entries if isinstance(stock.get(key), NegativelyCached)}
         assert set(stock._turns) == set(stock.entries)  # noqa: SLF001
 
 
@@ -221,7 +221,7 @@ def test_a_sweep_is_short() -> None:
             super().move_to_end(key, last)
 
     policy = Policy(10, stale_if_error=0, stale_while_revalidate=0)
-    stock: Stock[int, str, str] = Stock(policy)
+    stock: Entries[int, str, str] = Entries(policy)
     stock._turns = Counted()  # noqa: SLF001
     for number in range(1000):
         stock.put(number, fresh(policy, "v", 0), 0)

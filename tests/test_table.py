@@ -7,9 +7,9 @@ import pytest
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, failed
-from lastcache._table import Landed, Table
-from lastcache.config import Policy
-from lastcache.states import LOAD, Fresh, Serve, Strategy, Traffic, Transition
+from lastcache.core.policy import Policy
+from lastcache.core.states import LOAD, Fresh, Serve, Strategy, Traffic, Transition
+from lastcache.core.table import Landed, Table
 from tests.test_walk import new_world, walk
 
 Flights: TypeAlias = "Table[str, str, str, Plane]"

@@ -23,8 +23,8 @@ from returns.maybe import Some
 from returns.result import Failure, Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LoadDroppedError, LoadFailure, failed
-from lastcache._lanes import running_loop
-from lastcache.states import Answer, Outcome
+from lastcache._shell.loops import running_loop
+from lastcache.core.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache, AsyncRevalidation
 from lastcache.testing import ManualClock
 from tests.kit import PATIENCE, given, in_thread, result_of, ticks
@@ -725,7 +725,7 @@ def test_close_just_as_a_loop_comes(monkeypatch: pytest.MonkeyPatch) -> None:
         result_of(in_thread(cache.close))
         return running_loop()
 
-    monkeypatch.setattr("lastcache._task_loads.running_loop", overtaken)
+    monkeypatch.setattr("lastcache._shell.tasks.running_loop", overtaken)
     with pytest.raises(CacheClosedError):
         asyncio.run(cache.load_or_store("k", giving(Success("v"))))
 

@@ -11,8 +11,8 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadFailure, StoredEntry, failed
+from lastcache.core.states import Answer, Outcome
 from lastcache.events import Loaded, RefreshStarted, ServedStale
-from lastcache.states import Answer, Outcome
 from lastcache.testing import ManualClock, ManualExecutor, ScriptedLoad
 from lastcache.testing.fixtures import CacheKit
 from lastcache.testing.strategies import answers, outcomes

@@ -9,7 +9,7 @@ from returns.result import Success
 
 from lastcache import Config, LastCache
 from lastcache.events import Event, Loaded, RefreshRefused, RefreshStarted, Swept
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock
 from tests.kit import given, gives, in_thread, never, result_of, ticks
 from tests.shells import Stage, giving

@@ -9,28 +9,39 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, failed
-from lastcache.config import FOREVER, Policy
-from lastcache.states import (
+from lastcache.core.policy import FOREVER, Policy
+from lastcache.core.states import (
     JOIN,
     LOAD,
     NEVER,
     Answer,
-    Early,
     Entry,
     Extended,
     Fresh,
+    NegativelyCached,
     Outcome,
+    RefreshAhead,
     Refused,
-    Remembered,
-    Renew,
     Revalidate,
     Serve,
+    ServeAndRefresh,
     Stored,
     Strategy,
     Traffic,
     Transition,
 )
-from lastcache.transitions import dead, deadline, expire, fresh, fresh_until, kept_error, lookup, outrun, settle, view
+from lastcache.core.transitions import (
+    dead,
+    deadline,
+    expire,
+    fresh,
+    fresh_until,
+    kept_error,
+    lookup,
+    outrun,
+    settle,
+    view,
+)
 from tests.strategies import (
     draws,
     failures,
@@ -51,11 +62,11 @@ traffics = st.sampled_from(Traffic)
 POLICY = Policy(global_ttl=100, extend_ttl=50)
 STALE = CachedValue("old", stale=True, err="e")
 FRESH: Fresh[str, str] = Fresh(Success(CachedValue("old")), 1000)
-EARLY: Early[str, str] = Early(Success(CachedValue("old")), 700, 1000)
+EARLY: RefreshAhead[str, str] = RefreshAhead(Success(CachedValue("old")), 700, 1000)
 EXTENDED: Extended[str, str] = Extended(Success(STALE), 1000, 700, 50)
 REFUSED: Refused[str, str] = Refused(Failure("e"), NEVER, STALE, 1000, 700)
 TOLD: Refused[str, str] = Refused(Failure("e"), 1000, STALE, 1000, 700)
-REMEMBERED: Remembered[str, str] = Remembered(Failure("e"), 1000)
+REMEMBERED: NegativelyCached[str, str] = NegativelyCached(Failure("e"), 1000)
 SIE, SWR = Strategy.STALE_IF_ERROR, Strategy.STALE_WHILE_REVALIDATE
 
 
@@ -76,12 +87,12 @@ def test_what_does_not_stand_is_loaded(situation: Situation, strategy: Strategy,
     match decision:
         case Serve():
             raise AssertionError
-        case Renew(answer):
-            assert isinstance(entry, Early)
+        case ServeAndRefresh(answer):
+            assert isinstance(entry, RefreshAhead)
             assert (answer, now <= entry.fresh_until) == (entry.answer, True)
         case Revalidate(cached):
             assert strategy is not SIE
-            assert isinstance(entry, Fresh | Early | Extended)
+            assert isinstance(entry, Fresh | RefreshAhead | Extended)
             assert cached == view(entry, now)
         case _:
             assert decision == (JOIN if traffic is Traffic.RUNNING else LOAD)
@@ -147,11 +158,11 @@ def test_a_failure_keeps_value_and_freshness(situation: Situation, failure: Outc
     """A failure changes neither the stored value nor the instant at which it stopped being fresh, unless it is dead."""
     policy, entry, now = situation
     settled = settle(policy, entry, failure, now, draw=draw).entry
-    if isinstance(entry, Remembered) or dead(policy, entry, now):
-        assert settled is None or isinstance(settled, Remembered)
+    if isinstance(entry, NegativelyCached) or dead(policy, entry, now):
+        assert settled is None or isinstance(settled, NegativelyCached)
         return
     assert settled is not None
-    assert not isinstance(settled, Remembered)
+    assert not isinstance(settled, NegativelyCached)
     assert (view(entry, now).value, fresh_until(entry)) == (view(settled, now).value, fresh_until(settled))
 
 
@@ -162,8 +173,8 @@ def test_a_failure_changes_no_answer_that_stands(situation: Situation, failure: 
     settled = settle(policy, entry, failure, now, draw=draw)
     if now <= entry.until:
         assert Transition(entry.answer, entry) == settled
-    elif isinstance(entry, Early) and now <= entry.fresh_until:
-        assert isinstance(settled.entry, Fresh | Early)
+    elif isinstance(entry, RefreshAhead) and now <= entry.fresh_until:
+        assert isinstance(settled.entry, Fresh | RefreshAhead)
         again_at = now + policy.extend_ttl if policy.extend_ttl else FOREVER
         expected = min(again_at, entry.fresh_until), entry.fresh_until
         assert (settled.entry.until, fresh_until(settled.entry)) == expected
@@ -206,7 +217,7 @@ def test_staleness_is_told(situation: StoredSituation, outcome: Outcome[int, str
     """``stale=False`` implies that there is no error, and that the value is within its freshness."""
     policy, entry, now = situation
     settled = settle(policy, entry, outcome, now).entry
-    if settled is None or isinstance(settled, Remembered):
+    if settled is None or isinstance(settled, NegativelyCached):
         return
     shown = view(settled, now + later)
     assert shown.stale or (shown.err is None and now + later <= fresh_until(settled))
@@ -218,7 +229,7 @@ def test_the_deadline_says_whether_it_is_expired(situation: StoredSituation) -> 
     """An entry whose value is given without a load of its own has its deadline ahead; any other has it behind."""
     policy, entry, now = situation
     decision = lookup(policy, SIE, entry, Traffic.NONE, now)
-    given_now = isinstance(decision, Serve | Renew) and is_successful(decision.answer)
+    given_now = isinstance(decision, Serve | ServeAndRefresh) and is_successful(decision.answer)
     assert (now <= deadline(entry)) == given_now
 
 
@@ -236,7 +247,7 @@ def test_an_outrun_load_never_gives_what_is_expired(situation: Situation, outcom
     _, entry, now = situation
     if is_successful(outcome):
         expected: Answer[int, str] = Success(CachedValue(outcome.unwrap()))
-    elif is_successful(entry.answer) and not isinstance(entry, Remembered) and now <= deadline(entry):
+    elif is_successful(entry.answer) and not isinstance(entry, NegativelyCached) and now <= deadline(entry):
         expected = entry.answer
     else:
         expected = Failure(outcome.failure().err)
@@ -248,11 +259,11 @@ def test_expire_ends_what_stands_and_nothing_else(situation: Situation) -> None:
     """``expire`` moves a standing deadline to just before now, keeps the value, and leaves an expired entry alone."""
     policy, entry, now = situation
     expired = expire(entry, now)
-    if isinstance(entry, Remembered) or expired is None:
+    if isinstance(entry, NegativelyCached) or expired is None:
         assert expired is None
-        assert isinstance(entry, Remembered)
+        assert isinstance(entry, NegativelyCached)
         return
-    assert not isinstance(expired, Remembered)
+    assert not isinstance(expired, NegativelyCached)
     assert view(expired, now).value == view(entry, now).value
     if now <= deadline(entry) and not isinstance(entry, Refused):
         assert (now - 1, min(fresh_until(entry), now - 1)) == (expired.until, fresh_until(expired))
@@ -273,7 +284,7 @@ def test_the_dead_stay_dead(situation: Situation, later: int) -> None:
         for use_stale in (True, False):
             told = settle(policy, entry, failed("down", use_stale=use_stale), now + later)
             assert told.answer == Failure("down")
-    assert not (FOREVER in policy[2:4] and not isinstance(entry, Remembered) and dead(policy, entry, now))
+    assert not (FOREVER in policy[2:4] and not isinstance(entry, NegativelyCached) and dead(policy, entry, now))
 
 
 @given(situations(), outcomes)
@@ -287,7 +298,7 @@ def test_caching_commutes_with_map(situation: Situation, outcome: Outcome[int, s
     doubled: Entry[int, str] = entry
     if isinstance(entry, Refused):
         doubled = replace(entry, cached=double(entry.cached))
-    elif not isinstance(entry, Remembered):
+    elif not isinstance(entry, NegativelyCached):
         doubled = replace(entry, answer=entry.answer.map(double))
     mapped = settle(policy, doubled, outcome.map(lambda value: value * 2), now)
     assert settle(policy, entry, outcome, now).answer.map(double) == mapped.answer
@@ -314,14 +325,14 @@ def test_caching_commutes_with_map(situation: Situation, outcome: Outcome[int, s
         (SWR, FRESH, Traffic.RUNNING, 1001, Revalidate(CachedValue("old", stale=True))),
         (SWR, EXTENDED, Traffic.NONE, 1001, Revalidate(CachedValue("old", stale=True, err="e"))),
         (SIE, EARLY, Traffic.NONE, 700, Serve(EARLY.answer)),
-        (SIE, EARLY, Traffic.NONE, 701, Renew(EARLY.answer)),
-        (SIE, EARLY, Traffic.RUNNING, 1000, Renew(EARLY.answer)),
+        (SIE, EARLY, Traffic.NONE, 701, ServeAndRefresh(EARLY.answer)),
+        (SIE, EARLY, Traffic.RUNNING, 1000, ServeAndRefresh(EARLY.answer)),
         (SIE, EARLY, Traffic.QUEUED, 1001, LOAD),
         (SIE, REMEMBERED, Traffic.RUNNING, 1000, Serve(REMEMBERED.answer)),
         (SIE, REMEMBERED, Traffic.NONE, 1001, LOAD),
         (SIE, TOLD, Traffic.NONE, 1000, Serve(TOLD.answer)),
         (SIE, TOLD, Traffic.NONE, 1001, LOAD),
-        (SWR, EARLY, Traffic.NONE, 701, Renew(EARLY.answer)),
+        (SWR, EARLY, Traffic.NONE, 701, ServeAndRefresh(EARLY.answer)),
         (SWR, EARLY, Traffic.NONE, 1001, Revalidate(CachedValue("old", stale=True))),
         (SWR, REMEMBERED, Traffic.NONE, 1001, LOAD),
         (SWR, REFUSED, Traffic.NONE, 0, LOAD),
@@ -428,7 +439,7 @@ def test_no_extension_leaves_the_deadline() -> None:
         (Policy(100, jitter=0.5), 0, 1.0, Fresh(EARLY.answer, -1)),
         (Policy(100, jitter=0.5), None, 1.0, Fresh(EARLY.answer, 50)),
         (Policy(100, jitter=0.9), 1, 1.0, Fresh(EARLY.answer, 1)),
-        (Policy(100, refresh_after=99), None, 0.0, Early(EARLY.answer, 99, 100)),
+        (Policy(100, refresh_after=99), None, 0.0, RefreshAhead(EARLY.answer, 99, 100)),
         (Policy(100, refresh_after=100), None, 0.0, Fresh(EARLY.answer, 100)),
     ],
 )
@@ -447,8 +458,8 @@ def test_without_a_draw_nothing_is_shortened() -> None:
 @pytest.mark.parametrize(
     ("extension", "now", "expected"),
     [
-        (50, 701, Early(EARLY.answer, 751, 1000)),
-        (50, 949, Early(EARLY.answer, 999, 1000)),
+        (50, 701, RefreshAhead(EARLY.answer, 751, 1000)),
+        (50, 949, RefreshAhead(EARLY.answer, 999, 1000)),
         (50, 950, Fresh(EARLY.answer, 1000)),
         (50, 1000, Fresh(EARLY.answer, 1000)),
         (0, 701, Fresh(EARLY.answer, 1000)),

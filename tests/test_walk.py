@@ -13,11 +13,21 @@ import pytest
 from returns.result import Success
 
 from lastcache import failed
-from lastcache._stock import entry_of
-from lastcache._table import Table
-from lastcache.config import FOREVER, Policy
-from lastcache.states import Join, Load, Outcome, Remembered, Renew, Revalidate, Serve, Strategy, Traffic
-from lastcache.transitions import deadline, fresh_until, view
+from lastcache.core.entries import entry_of
+from lastcache.core.policy import FOREVER, Policy
+from lastcache.core.states import (
+    Join,
+    Load,
+    NegativelyCached,
+    Outcome,
+    Revalidate,
+    Serve,
+    ServeAndRefresh,
+    Strategy,
+    Traffic,
+)
+from lastcache.core.table import Table
+from lastcache.core.transitions import deadline, fresh_until, view
 from tests.model import Model
 
 KEY: Final = "key"
@@ -91,7 +101,7 @@ def ask(world: World, strategy: Strategy) -> bool:
     """Ask, and do what the decision says; it must be the one that the model's history allows."""
     decision = world.table.decide(strategy, KEY, world.now)
     match decision:
-        case Serve() | Renew():
+        case Serve() | ServeAndRefresh():
             check_given(world, decision)
         case Revalidate(cached):
             assert strategy is SWR
@@ -101,15 +111,15 @@ def ask(world: World, strategy: Strategy) -> bool:
             check_waiting(world, strategy, decision)
     if isinstance(decision, Load):
         world.table.flights[KEY] = take_off(world)
-    if isinstance(decision, Renew | Revalidate):
+    if isinstance(decision, ServeAndRefresh | Revalidate):
         world.table.flights.setdefault(KEY, Plane(Traffic.QUEUED))
     return True
 
 
-def check_given(world: World, decision: Serve[str, str] | Renew[str, str]) -> None:
+def check_given(world: World, decision: Serve[str, str] | ServeAndRefresh[str, str]) -> None:
     """An answer is given where one stands, and its early load is begun where that is due."""
     assert world.model.current(world.now)
-    assert world.model.due_early(world.now) == isinstance(decision, Renew)
+    assert world.model.due_early(world.now) == isinstance(decision, ServeAndRefresh)
     assert decision.answer == world.model.standing(world.now)
 
 
@@ -221,12 +231,12 @@ def check(world: World) -> None:
     assert len(world.table.stock.entries) <= 1
     assert flight is None or flight.traffic is Traffic.QUEUED or flight in world.airborne
     assert [plane for plane in world.airborne if plane is flight] == ([flight] if flight in world.airborne else [])
-    assert len(world.table.stock) == (entry is not None and not isinstance(entry, Remembered))
+    assert len(world.table.stock) == (entry is not None and not isinstance(entry, NegativelyCached))
     if entry is None:
         assert world.model.dead(world.now)
         world.model.forget()
         return
-    if isinstance(entry, Remembered):
+    if isinstance(entry, NegativelyCached):
         assert not world.model.stored
         return
     shown = view(entry, world.now)

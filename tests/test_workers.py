@@ -10,7 +10,7 @@ import pytest
 from returns.result import Result, Success
 
 from lastcache import CachedValue, LastCache, LoadDroppedError, Revalidation, failed
-from lastcache.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome
 from lastcache.testing import ManualClock, ScriptedLoad
 from tests.kit import error_of, gated, given, gives, in_thread, never, result_of, small_cache, ticks, until
 

@@ -27,13 +27,13 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Removed:
     """The process ended before it could listen."""
 
     reason: str
 
 
-Status = Starting | Listening | Gone
+Status = Starting | Listening | Removed
 
 
 def status_of(said: str, exit_status: int | None) -> Status:
@@ -48,9 +48,9 @@ def status_of(said: str, exit_status: int | None) -> Status:
     if word == "listening":
         return Listening(int(rest))
     if word == "failed":
-        return Gone(rest)
+        return Removed(rest)
     if exit_status is not None:
-        return Gone(f"it ended with status {exit_status}")
+        return Removed(f"it ended with status {exit_status}")
     return Starting(f"another process has port {rest}: trying again" if word == "taken" else "")
 
 
@@ -83,7 +83,7 @@ class OriginProcess:
     def status(self) -> Status:
         """Hear what the process has said, without waiting."""
         if self._process is None or self._process.stdout is None:
-            return Gone("it was not started")
+            return Removed("it was not started")
         exit_status = self._process.poll()
         pipe = self._process.stdout
         while select.select([pipe], [], [], 0)[0] and (chunk := os.read(pipe.fileno(), _CHUNK)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from lastcache._demo.clients import Cache, Client, stale_if_error, stale_while_revalidate, without_cache
-from lastcache._demo.launch import Gone, Listening, OriginProcess, Starting
+from lastcache._demo.launch import Listening, OriginProcess, Removed, Starting
 from lastcache._demo.load import leave, press, warm_up
 from lastcache._demo.options import Options
 from lastcache._demo.origin import HOST
@@ -122,7 +122,7 @@ def _listening(stage: _Stage, origin: OriginProcess) -> int:
         match origin.status():
             case Listening(port):
                 return port
-            case Gone(reason):
+            case Removed(reason):
                 raise StageError(f"the origin did not start: {reason}")
             case Starting(trouble):
                 stage.note = trouble or stage.note

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from lastcache.config import nanoseconds
+from lastcache._checks import nanoseconds
 
 
 class ManualClock:

@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 from typing import Final, Generic, TypeVar, final
 
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 
 V = TypeVar("V")
 E = TypeVar("E")

@@ -6,10 +6,11 @@ from typing import Any, TypeVar, get_args
 
 from returns.result import Failure, Success
 
-from lastcache.config import Config, Policy
+from lastcache.config import Config
+from lastcache.core.policy import Policy
+from lastcache.core.states import Answer, Entry, Outcome
+from lastcache.core.transitions import expire, fresh, settle
 from lastcache.records import CachedValue, LoadFailure, StoredEntry
-from lastcache.states import Answer, Entry, Outcome
-from lastcache.transitions import expire, fresh, settle
 
 try:
     from hypothesis import strategies as st

@@ -2,7 +2,7 @@
 
 from typing import Generic, TypeVar
 
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.testing._scripts import PATIENCE, Script
 
 try:

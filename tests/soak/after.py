@@ -11,7 +11,7 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import LoadDroppedError
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import in_thread
 from tests.soak.game import PATIENCE, Answer
 from tests.soak.history import NEVER, Count, Err, Value

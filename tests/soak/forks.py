@@ -13,7 +13,7 @@ from typing import Final
 
 from returns.result import Success
 
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import in_thread
 from tests.soak.game import Answer
 from tests.soak.history import Err, History, Seen, Value, seen

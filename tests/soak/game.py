@@ -13,7 +13,7 @@ from returns.maybe import Some
 from returns.result import Result, Success
 
 from lastcache import CacheClosedError, CachedValue, LastCache, LoadDroppedError, failed
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.soak.history import NEVER, Call, Clock, Err, History, Load, Refresh, Seen, Value, number_of, seen
 from tests.soak.setting import KEYS, MICRO, STRIKES, Manners, Plan, Setting, draw_manners, draw_steps

@@ -17,7 +17,7 @@ from returns.pipeline import is_successful
 from returns.result import Result
 
 from lastcache import CachedValue
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.soak.game import LOOKS, CleanupError, Game, is_numbered
 from tests.soak.history import Call, Err, Load, Refresh, Value, seen

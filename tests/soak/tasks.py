@@ -14,7 +14,7 @@ import anyio.lowlevel
 from returns.result import Success
 
 from lastcache import LoadDroppedError
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import in_thread
 from tests.soak.game import PATIENCE
 from tests.soak.history import NEVER, Count, Err, History, Seen, Value, seen

@@ -14,7 +14,7 @@ from typing import Final
 from returns.pipeline import is_successful
 
 from lastcache import LastCache
-from lastcache.states import Outcome
+from lastcache.core.states import Outcome
 from tests.kit import in_thread
 from tests.soak.game import LOOKS, PATIENCE, Answer, Game, Refusal, is_numbered
 from tests.soak.history import Call, Err, History, Load, Value, seen

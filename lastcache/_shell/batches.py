@@ -8,10 +8,10 @@ from collections.abc import Callable, Container, Mapping
 from threading import get_ident
 from typing import Generic, TypeVar, cast, final
 
-from lastcache._circles import Asking
-from lastcache._flight import Flight, Landing, Raised, Returned
-from lastcache._outcomes import check_outcome
-from lastcache.states import Outcome
+from lastcache._shell.flight import Flight, Landing, Raised, Returned
+from lastcache._shell.outcomes import check_outcome
+from lastcache._shell.reentrancy import Asking
+from lastcache.core.states import Outcome
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -11,11 +11,12 @@ from typing import Generic, NamedTuple, Never, Protocol, TypeAlias, TypeVar, fin
 
 from returns.result import Result, Success
 
-from lastcache._circles import Asking
-from lastcache._outcomes import check_outcome, forget_our_frames
+from lastcache._shell.frames import forget_our_frames
+from lastcache._shell.outcomes import check_outcome
+from lastcache._shell.reentrancy import Asking
+from lastcache.core.states import Answer, Outcome, Traffic
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
-from lastcache.states import Answer, Outcome, Traffic
 
 K = TypeVar("K")
 V = TypeVar("V")

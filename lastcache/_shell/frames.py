@@ -1,47 +1,14 @@
-"""What a callback may return, and what is kept of the error that it returned."""
+"""What is kept of an error: its lines, and none of the local variables of the frames that it came through."""
 
-import reprlib
 from contextlib import suppress
 from dis import opmap
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, isawaitable
-from types import CoroutineType, FrameType, TracebackType
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import FrameType, TracebackType
 from typing import Final, cast
-
-from returns.result import Result, Success
-
-from lastcache.records import LoadFailure
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _MAY_REST: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _YIELD: Final = opmap["YIELD_VALUE"]
-_RIGHT: Final = "must return Success(value) or Failure(LoadFailure(err, use_stale))"
-
-
-def check_awaitable(returned: object) -> None:
-    """Raise ``TypeError``, saying what came, unless ``returned`` can be awaited."""
-    if not isawaitable(returned):
-        raise TypeError(
-            f"the callback must be asynchronous, such as an async function or one that returns a FutureResult; "
-            f"it returned {_shown(returned)}"
-        )
-
-
-def check_outcome(returned: object) -> None:
-    """Raise ``TypeError``, saying what came, unless ``returned`` is the outcome of a load."""
-    if type(returned) is Success:
-        return
-    if isinstance(returned, CoroutineType):
-        returned.close()
-        raise TypeError(f"the callback {_RIGHT}; it returned a coroutine that nobody awaited")
-    if not isinstance(returned, Result):
-        raise TypeError(f"the callback {_RIGHT}; it returned {_shown(returned)}")
-    err = cast("Result[object, object]", returned).failure()
-    if not isinstance(err, LoadFailure):
-        raise TypeError(f"the callback {_RIGHT}; it returned a Failure of {_shown(err)}, which is no LoadFailure")
-
-
-def _shown(returned: object) -> str:
-    return f"{reprlib.repr(returned)} of type {type(returned).__name__}"
 
 
 def forget_frames(err: object) -> None:

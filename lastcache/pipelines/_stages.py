@@ -1,9 +1,4 @@
-"""The cache as a stage of pipelines on ``returns``.
-
-Everything here is curried in one order: the cache first, the callback next, the key last. So ``cached(cache)`` is a
-decorator, and ``cached(cache)(callback)`` a function of the key for ``flow`` and ``pipe``. The names that begin with
-``future_`` are for ``AsyncLastCache``, and answer with containers of the future, which are awaited.
-"""
+"""The decorators and curried forms that make a cache a stage of a pipeline."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
@@ -14,36 +9,12 @@ from returns.future import FutureResult
 from returns.io import IOResult
 from returns.result import Result
 
-from lastcache._lifts import future_stale_if, future_stale_on, stale_if, stale_on
-from lastcache._values import collected, error_of, fresh_only, or_stale_warning, together, value_of, zipped
+from lastcache.core.states import Answer, Outcome
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.states import Answer, Outcome
 from lastcache.threads import LastCache, Revalidation
 
 if TYPE_CHECKING:
     from lastcache.tasks import AsyncLastCache, AsyncRevalidation
-
-__all__ = [
-    "cached",
-    "collected",
-    "context_cached",
-    "context_cached_in",
-    "error_of",
-    "fresh_only",
-    "future_cached",
-    "future_context_cached",
-    "future_context_cached_in",
-    "future_revalidating",
-    "future_stale_if",
-    "future_stale_on",
-    "or_stale_warning",
-    "revalidating",
-    "stale_if",
-    "stale_on",
-    "together",
-    "value_of",
-    "zipped",
-]
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -8,7 +8,7 @@ An entry is the cache's last word on one key: **an answer, and the instant until
   The answer is the old value, marked stale and with the error, until the extension is over.
 - ``Refused``: a load of an expired value failed, and the failure was not covered.
   The answer is the failure, where failures are remembered, or else no answer stands; the value is kept.
-- ``Remembered``: a load failed where there was no value. The answer is the failure.
+- ``NegativelyCached``: a load failed where there was no value. The answer is the failure.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Fresh(Generic[V_co, E_co]):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Early(Generic[V_co, E_co]):
+class RefreshAhead(Generic[V_co, E_co]):
     """A loaded or set value whose early load is due past ``until``; it is fresh until ``fresh_until``, later on."""
 
     answer: Answer[V_co, E_co]
@@ -81,17 +81,17 @@ class Refused(Generic[V_co, E_co]):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Remembered(Generic[V_co, E_co]):
+class NegativelyCached(Generic[V_co, E_co]):
     """A failure of a key without a value. ``until`` is how long it is remembered."""
 
     answer: Answer[V_co, E_co]
     until: int
 
 
-Stored: TypeAlias = Fresh[V, E] | Early[V, E] | Extended[V, E] | Refused[V, E]
+Stored: TypeAlias = Fresh[V, E] | RefreshAhead[V, E] | Extended[V, E] | Refused[V, E]
 """What holds a value."""
 
-Entry: TypeAlias = Stored[V, E] | Remembered[V, E]
+Entry: TypeAlias = Stored[V, E] | NegativelyCached[V, E]
 """What is stored for one key."""
 
 
@@ -124,7 +124,7 @@ class Serve(Generic[V_co, E_co]):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Renew(Generic[V_co, E_co]):
+class ServeAndRefresh(Generic[V_co, E_co]):
     """Give this answer, which is fresh, and see to it that an early load is under way; nobody waits for that."""
 
     answer: Answer[V_co, E_co]
@@ -150,7 +150,7 @@ class Join:
     """Wait for the load under way."""
 
 
-Decision: TypeAlias = Serve[V, E] | Renew[V, E] | Revalidate[V, E] | Load | Join
+Decision: TypeAlias = Serve[V, E] | ServeAndRefresh[V, E] | Revalidate[V, E] | Load | Join
 """What a call has to do."""
 
 LOAD: Final = Load()

@@ -9,25 +9,19 @@ from typing import Generic, ParamSpec, TypeVar
 
 from returns.pipeline import is_successful
 
-from lastcache._batches import Batch, told_apart
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale
-from lastcache._forks import renew_in_children
-from lastcache._guard import Guard, inside
-from lastcache._outcomes import forget_frames
-from lastcache._reports import Reports
-from lastcache._state import INSIDE, State
-from lastcache._stock import Held
-from lastcache.config import (
-    Config,
-    checked_clock,
-    checked_config,
-    checked_observer,
-    checked_ttl,
-    checked_ttl_for,
-)
+from lastcache._checks import checked_clock, checked_observer, checked_ttl, checked_ttl_for
+from lastcache._shell.batches import Batch, told_apart
+from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale
+from lastcache._shell.forks import renew_in_children
+from lastcache._shell.frames import forget_frames
+from lastcache._shell.guard import Guard, inside
+from lastcache._shell.inflight import INSIDE, State
+from lastcache._shell.reports import Reports
+from lastcache.config import Config, checked_config
+from lastcache.core.entries import BoundedEntry
+from lastcache.core.states import Answer, Outcome, Strategy
+from lastcache.core.transitions import kept_error, settle
 from lastcache.events import Observer, Stats
-from lastcache.states import Answer, Outcome, Strategy
-from lastcache.transitions import kept_error, settle
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -95,7 +89,7 @@ class Shell(Generic[K, V, E, C]):
         if self._count_hits:
             entry = self.state.table.stock.entries.get(key)
             if entry is not None and self._clock() <= entry.until:
-                if isinstance(entry, Held):
+                if isinstance(entry, BoundedEntry):
                     entry.node.visited = True
                 self.reports.hits += 1
                 return Answered(entry.answer)

@@ -7,9 +7,9 @@ from typing import Final, Generic, TypeVar, final
 
 from returns.pipeline import is_successful
 
-from lastcache._flight import Answered, Landing, Raised, Returned, Stale
-from lastcache._guard import inside
-from lastcache.config import duration_of
+from lastcache._checks import duration_of
+from lastcache._shell.flight import Answered, Landing, Raised, Returned, Stale
+from lastcache._shell.guard import inside
 from lastcache.errors import LoadDroppedError
 from lastcache.events import (
     Event,

@@ -7,8 +7,8 @@ from returns.maybe import Maybe, Nothing, Some
 from returns.pipeline import is_successful
 from returns.result import Failure, Result, Success
 
+from lastcache.core.states import Answer
 from lastcache.records import CachedValue
-from lastcache.states import Answer
 
 V = TypeVar("V")
 W = TypeVar("W")

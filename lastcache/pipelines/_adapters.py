@@ -7,9 +7,9 @@ from typing import ParamSpec, Protocol, TypeAlias, TypeVar
 from returns.future import FutureResult
 from returns.result import Result
 
+from lastcache.core.states import Outcome
 from lastcache.errors import ConfigError
 from lastcache.records import LoadFailure
-from lastcache.states import Outcome
 
 V = TypeVar("V")
 E = TypeVar("E")

@@ -9,10 +9,10 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
-from lastcache._sieve import Node, Sieve
-from lastcache.config import FOREVER, Policy
-from lastcache.states import Answer, Entry, Fresh, Remembered
-from lastcache.transitions import dead
+from lastcache.core.policy import FOREVER, Policy
+from lastcache.core.sieve import Node, Sieve
+from lastcache.core.states import Answer, Entry, Fresh, NegativelyCached
+from lastcache.core.transitions import dead
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -23,7 +23,7 @@ SWEPT_BY_A_WRITE: Final = 2
 
 @final
 @dataclass(frozen=True, slots=True)
-class Held(Generic[K, V, E]):
+class BoundedEntry(Generic[K, V, E]):
     """An entry of a bounded cache, with its place in the eviction queue; a fresh one is its answer and ``until``."""
 
     answer: Answer[V, E]
@@ -33,7 +33,7 @@ class Held(Generic[K, V, E]):
 
 
 @final
-class Gone(NamedTuple, Generic[K]):
+class Removed(NamedTuple, Generic[K]):
     """A key that was dropped on the way, with what was stored: to make room, or because it was dead."""
 
     key: K
@@ -41,15 +41,15 @@ class Gone(NamedTuple, Generic[K]):
     evicted: bool
 
 
-Kept: TypeAlias = Entry[V, E] | Held[K, V, E]
+Kept: TypeAlias = Entry[V, E] | BoundedEntry[K, V, E]
 
 
 @final
-class Stock(Generic[K, V, E]):
+class Entries(Generic[K, V, E]):
     """The entries of one cache.
 
     ``entries`` stays the same dict for good, so that a shell may read it without the lock; where there is a bound each
-    entry there is ``Held``. ``valueless`` has the keys of which only a failure is remembered.
+    entry there is ``BoundedEntry``. ``valueless`` has the keys of which only a failure is remembered.
     ``let_go`` collects what was dropped on the way, for the shell to release, and to tell of, after the lock.
     """
 
@@ -64,11 +64,11 @@ class Stock(Generic[K, V, E]):
         self._turns = OrderedDict[K, None]()
         self.entries: dict[K, Kept[V, E, K]] = {}
         self.valueless: dict[K, None] = {}
-        self.let_go = deque[Gone[K]]()
+        self.let_go = deque[Removed[K]]()
 
     @property
     def bounded(self) -> bool:
-        """Whether there is a bound, so that every entry is ``Held`` and a hit has to mark it."""
+        """Whether there is a bound, so that every entry is ``BoundedEntry`` and a hit has to mark it."""
         return self._max_entries is not None
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Stock(Generic[K, V, E]):
         entry = self.get(key)
         if entry is None or not self._mortal or not dead(self._policy, entry, now):
             return entry
-        self.let_go.append(Gone(key, self.drop(key), evicted=False))
+        self.let_go.append(Removed(key, self.drop(key), evicted=False))
         return None
 
     def put(self, key: K, entry: Entry[V, E], now: int) -> object:
@@ -96,7 +96,7 @@ class Stock(Generic[K, V, E]):
             self.entries[key] = kept
             return replaced
         self._turns[key] = None
-        if isinstance(entry, Remembered):
+        if isinstance(entry, NegativelyCached):
             self.valueless[key] = None
             self.entries[key] = kept
         else:
@@ -110,7 +110,7 @@ class Stock(Generic[K, V, E]):
         self._turns.pop(key, None)
         self.valueless.pop(key, None)
         kept = self.entries.pop(key, None)
-        if isinstance(kept, Held):
+        if isinstance(kept, BoundedEntry):
             self._sieve.remove(kept.node)
         return kept
 
@@ -123,22 +123,24 @@ class Stock(Generic[K, V, E]):
         self.entries.clear()
         return cleared
 
-    def _held(self, key: K, entry: Entry[V, E], replaced: Kept[V, E, K] | None, max_entries: int) -> Held[K, V, E]:
+    def _held(
+        self, key: K, entry: Entry[V, E], replaced: Kept[V, E, K] | None, max_entries: int
+    ) -> BoundedEntry[K, V, E]:
         """Hold ``entry`` in the place that its key has in the queue, or in a new one, for which others make room."""
-        if isinstance(replaced, Held):
+        if isinstance(replaced, BoundedEntry):
             node = replaced.node
         else:
             while len(self.entries) >= max_entries and self._sieve.tail is not None:
                 self._evict()
             node = self._sieve.insert(key)
-        return Held(entry.answer, entry.until, node, None if isinstance(entry, Fresh) else entry)
+        return BoundedEntry(entry.answer, entry.until, node, None if isinstance(entry, Fresh) else entry)
 
     def _evict(self) -> None:
         """Make room. The entry goes first: what an interrupt leaves in the queue without an entry goes with time."""
         node = self._sieve.victim()
         kept = self.entries.get(node.key)
-        if isinstance(kept, Held) and kept.node is node:
-            self.let_go.append(Gone(node.key, self.entries.pop(node.key), evicted=True))
+        if isinstance(kept, BoundedEntry) and kept.node is node:
+            self.let_go.append(Removed(node.key, self.entries.pop(node.key), evicted=True))
             self._turns.pop(node.key, None)
             self.valueless.pop(node.key, None)
         self._sieve.remove(node)
@@ -152,6 +154,6 @@ class Stock(Generic[K, V, E]):
 
 def entry_of(kept: Kept[V, E, K]) -> Entry[V, E]:
     """Give the entry, whether it is held or not."""
-    if not isinstance(kept, Held):
+    if not isinstance(kept, BoundedEntry):
         return kept
     return Fresh(kept.answer, kept.until) if kept.entry is None else kept.entry

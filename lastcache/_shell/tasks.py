@@ -15,19 +15,19 @@ from typing import TypeAlias, TypeVar, final
 
 from anyio import create_task_group, get_current_task, move_on_after
 
-from lastcache._background import Worker, resolve_all
-from lastcache._batches import Batch, check_surplus
-from lastcache._circles import ASKER, current_asker, waiting
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh, Stale
-from lastcache._guard import Guard, inside
-from lastcache._lanes import AsyncRefresh, Block, Lane, running_loop, shield_from_interrupts
-from lastcache._shell import Shell
-from lastcache._state import CLOSED, State
-from lastcache._task_calls import BatchCallback, Callback, alone, attempt, attempt_many, drop, told
+from lastcache._shell.awaited import BatchCallback, Callback, alone, attempt, attempt_many, drop, told
+from lastcache._shell.background import Worker, resolve_all
+from lastcache._shell.batches import Batch, check_surplus
+from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Refresh, Stale
+from lastcache._shell.guard import Guard, inside
+from lastcache._shell.inflight import CLOSED, State
+from lastcache._shell.loops import AsyncRefresh, Block, Lane, running_loop, shield_from_interrupts
+from lastcache._shell.reentrancy import ASKER, current_asker, waiting
+from lastcache._shell.shell import Shell
 from lastcache.config import Config
+from lastcache.core.states import Answer, Strategy
 from lastcache.errors import LoadDroppedError
 from lastcache.events import Observer
-from lastcache.states import Answer, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")

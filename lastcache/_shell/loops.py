@@ -12,10 +12,10 @@ from anyio import Event
 from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 
-from lastcache._background import Worker
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Refresh
-from lastcache._state import State
-from lastcache.states import Answer
+from lastcache._shell.background import Worker
+from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Refresh
+from lastcache._shell.inflight import State
+from lastcache.core.states import Answer
 
 K = TypeVar("K")
 V = TypeVar("V")

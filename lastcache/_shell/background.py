@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Generic, TypeVar, final
 
-from lastcache._alive import Alive
-from lastcache._flight import Landing, Queued, Refresh, dropped, resolve
+from lastcache._shell.flight import Landing, Queued, Refresh, dropped, resolve
+from lastcache._shell.weakbag import WeakBag
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,8 +46,8 @@ class Background(Generic[K, V, E, C]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.queue = OrderedDict[Queued[K, V, E, C], None]()
-        self._coming = Alive[Worker]()
-        self._busy = Alive[Worker]()
+        self._coming = WeakBag[Worker]()
+        self._busy = WeakBag[Worker]()
 
     def __len__(self) -> int:
         return len(self.queue)

@@ -10,9 +10,8 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Final, Generic, ParamSpec, TypeVar, final
 
-from lastcache._alive import Alive
-from lastcache._background import Background
-from lastcache._flight import (
+from lastcache._shell.background import Background
+from lastcache._shell.flight import (
     Answered,
     Attached,
     Flight,
@@ -26,11 +25,13 @@ from lastcache._flight import (
     new_refresh,
     resolve,
 )
-from lastcache._table import Landed, Table
-from lastcache.config import Config, policy_of
+from lastcache._shell.weakbag import WeakBag
+from lastcache.config import Config
+from lastcache.core.policy import policy_of
+from lastcache.core.states import Join, Load, Revalidate, Serve, ServeAndRefresh, Strategy, Traffic
+from lastcache.core.table import Landed, Table
+from lastcache.core.transitions import lookup
 from lastcache.errors import CacheClosedError
-from lastcache.states import Join, Load, Renew, Revalidate, Serve, Strategy, Traffic
-from lastcache.transitions import lookup
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,7 +56,7 @@ class State(Generic[K, V, E, C]):
         )
         self.background: Background[K, V, E, C] = Background(config.async_semaphore)
         self.closed = False
-        self._unfinished = Alive[Queued[K, V, E, C]]()
+        self._unfinished = WeakBag[Queued[K, V, E, C]]()
 
     def check_open(self) -> None:
         """Raise ``CacheClosedError`` if the cache is closed."""
@@ -70,7 +71,7 @@ class State(Generic[K, V, E, C]):
         """Give what a call that may not wait for anybody can be given without a load, if anything."""
         self.check_open()
         match lookup(self.table.policy, strategy, self.table.stock.get(key), Traffic.NONE, now):
-            case Serve(answer) | Renew(answer):
+            case Serve(answer) | ServeAndRefresh(answer):
                 return Answered(answer)
             case Revalidate(cached):
                 refresh: Refresh[V, E] = new_refresh()
@@ -88,7 +89,7 @@ class State(Generic[K, V, E, C]):
         match self.table.decide(strategy, key, now):
             case Serve(answer):
                 return Answered(answer)
-            case Renew(answer):
+            case ServeAndRefresh(answer):
                 self._share_early(key, callback, found)
                 return Answered(answer)
             case Revalidate(cached):
@@ -161,7 +162,7 @@ class State(Generic[K, V, E, C]):
             case Serve(answer):
                 self.table.detach(queued.key, queued)
                 return Answered(answer)
-            case Renew() | Revalidate() | Load() | Join():
+            case ServeAndRefresh() | Revalidate() | Load() | Join():
                 flight.behind = queued
                 flight.began_at = now
                 flight.untidy = True

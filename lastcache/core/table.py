@@ -8,10 +8,10 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, final
 
 from returns.pipeline import is_successful
 
-from lastcache._stock import Stock
-from lastcache.config import Policy
-from lastcache.states import Decision, Entry, Outcome, Strategy, Traffic, Transition
-from lastcache.transitions import expire, fresh, lookup, outrun, settle
+from lastcache.core.entries import Entries
+from lastcache.core.policy import Policy
+from lastcache.core.states import Decision, Entry, Outcome, Strategy, Traffic, Transition
+from lastcache.core.transitions import expire, fresh, lookup, outrun, settle
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -22,7 +22,9 @@ class InFlight(Protocol):
     """What the table needs to know of a flight."""
 
     @property
-    def traffic(self) -> Traffic: ...
+    def traffic(self) -> Traffic:
+        """How far it has come."""
+        ...
 
 
 F = TypeVar("F", bound=InFlight)
@@ -53,7 +55,7 @@ class Table(Generic[K, V, E, F]):
         self, policy: Policy, *, max_entries: int | None = None, beside: "Table[K, V, E, F] | None" = None
     ) -> None:
         self.policy = policy
-        self.stock: Stock[K, V, E] = Stock(policy, max_entries) if beside is None else beside.stock
+        self.stock: Entries[K, V, E] = Entries(policy, max_entries) if beside is None else beside.stock
         self.flights: dict[K, F] = {}
         self.places: list[dict[K, F]] = [] if beside is None else beside.places
         self.places.append(self.flights)

@@ -6,13 +6,13 @@ from typing import Generic, Never, TypeVar
 
 from returns.maybe import Maybe, Nothing, Some
 
-from lastcache._shell import Shell
-from lastcache._stock import entry_of
-from lastcache.config import checked_ttl, duration_of
+from lastcache._checks import checked_ttl, duration_of
+from lastcache._shell.shell import Shell
+from lastcache.core.entries import entry_of
+from lastcache.core.states import NegativelyCached
+from lastcache.core.transitions import deadline, view
 from lastcache.events import Stats
 from lastcache.records import CachedValue, StoredEntry
-from lastcache.states import Remembered
-from lastcache.transitions import deadline, view
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -20,7 +20,7 @@ E = TypeVar("E")
 C = TypeVar("C")
 
 
-class Store(Generic[K, V, E, C]):
+class CacheBase(Generic[K, V, E, C]):
     """A cache without its loads; ``C`` is the type of its callbacks."""
 
     __slots__ = ("__weakref__", "_bounded", "_clock", "_entries", "_shell", "_stock")
@@ -44,7 +44,7 @@ class Store(Generic[K, V, E, C]):
         """
         self._shell.check_open()
         entry = self._stock.get(key)
-        return Nothing if entry is None or isinstance(entry, Remembered) else Some(view(entry, self._clock()))
+        return Nothing if entry is None or isinstance(entry, NegativelyCached) else Some(view(entry, self._clock()))
 
     def ttl(self, key: K) -> Maybe[timedelta]:
         """Tell how long the value of ``key`` still stands, rounded down to the microsecond: negative once it expired.
@@ -55,7 +55,7 @@ class Store(Generic[K, V, E, C]):
         """
         self._shell.check_open()
         entry = self._stock.get(key)
-        if entry is None or isinstance(entry, Remembered):
+        if entry is None or isinstance(entry, NegativelyCached):
             return Nothing
         return Some(duration_of(deadline(entry) - self._clock()))
 
@@ -75,7 +75,7 @@ class Store(Generic[K, V, E, C]):
             [
                 StoredEntry(key, view(entry, now), duration_of(deadline(entry) - now))
                 for key, kept in stored.items()
-                if not isinstance(entry := entry_of(kept), Remembered)
+                if not isinstance(entry := entry_of(kept), NegativelyCached)
             ]
         )
 

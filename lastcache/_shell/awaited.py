@@ -10,12 +10,12 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Result, Success
 from returns.unsafe import unsafe_perform_io
 
-from lastcache._background import resolve_all
-from lastcache._batches import check_mapping, outcome_of
-from lastcache._flight import Queued, Raised, Returned, dropped
-from lastcache._outcomes import check_awaitable, check_outcome
+from lastcache._shell.background import resolve_all
+from lastcache._shell.batches import check_mapping, outcome_of
+from lastcache._shell.flight import Queued, Raised, Returned, dropped
+from lastcache._shell.outcomes import check_awaitable, check_outcome
+from lastcache.core.states import Outcome
 from lastcache.records import LoadFailure
-from lastcache.states import Outcome
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 @final
-class Alive(Generic[T]):
+class WeakBag(Generic[T]):
     """The things that were added, as long as they live.
 
     >>> class Thing: ...
-    >>> bag, thing = Alive[Thing](), Thing()
+    >>> bag, thing = WeakBag[Thing](), Thing()
     >>> bag.add(thing)
     >>> bag.add(Thing())
     >>> thing in bag, len(bag.all())

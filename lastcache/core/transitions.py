@@ -10,7 +10,7 @@ While ``now <= entry.until`` the answer is given without another thought; only t
       |  ^                        ^                   |     ^                   |
       |  | negative_ttl over      |           success |     +-- extension over -+
       v  |                        +-------------------+     |
-    Remembered                    ^                         v  failure that is not covered
+    NegativelyCached                    ^                         v  failure that is not covered
                                   +------- success ------ Refused
 
 A failure is *covered* if it allows stale data (``use_stale``) and comes no later than ``stale_if_error`` after the end
@@ -33,29 +33,29 @@ from typing import Never, TypeVar
 from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
-from lastcache.config import Policy
-from lastcache.records import CachedValue, LoadFailure
-from lastcache.states import (
+from lastcache.core.policy import Policy
+from lastcache.core.states import (
     JOIN,
     LOAD,
     NEVER,
     Answer,
     Decision,
-    Early,
     Entry,
     Extended,
     Fresh,
+    NegativelyCached,
     Outcome,
+    RefreshAhead,
     Refused,
-    Remembered,
-    Renew,
     Revalidate,
     Serve,
+    ServeAndRefresh,
     Stored,
     Strategy,
     Traffic,
     Transition,
 )
+from lastcache.records import CachedValue, LoadFailure
 
 V = TypeVar("V")
 E = TypeVar("E")
@@ -68,11 +68,11 @@ def lookup(policy: Policy, strategy: Strategy, entry: Entry[V, E] | None, traffi
     """
     if entry is not None and now <= entry.until:
         return Serve(entry.answer)
-    if isinstance(entry, Early) and now <= entry.fresh_until:
-        return Renew(entry.answer)
+    if isinstance(entry, RefreshAhead) and now <= entry.fresh_until:
+        return ServeAndRefresh(entry.answer)
     if (
         strategy is not Strategy.STALE_IF_ERROR
-        and isinstance(entry, Fresh | Early | Extended)
+        and isinstance(entry, Fresh | RefreshAhead | Extended)
         and now <= fresh_until(entry) + policy.stale_while_revalidate
     ):
         return Revalidate(view(entry, now))
@@ -81,14 +81,14 @@ def lookup(policy: Policy, strategy: Strategy, entry: Entry[V, E] | None, traffi
 
 def fresh(
     policy: Policy, value: V, now: int, *, ttl: int | None = None, draw: float = 0.0
-) -> Fresh[V, Never] | Early[V, Never]:
+) -> Fresh[V, Never] | RefreshAhead[V, Never]:
     """Make the entry of a value that came in at ``now``; ``ttl`` is its own, if it has one, and 0 makes it expired."""
     answer = Success(CachedValue(value))
     lasts_for = _shortened(policy, policy.global_ttl if ttl is None else ttl, draw)
     if lasts_for == 0:
         return Fresh(answer, now - 1)
     if policy.refresh_after < lasts_for:
-        return Early(answer, now + policy.refresh_after, now + lasts_for)
+        return RefreshAhead(answer, now + policy.refresh_after, now + lasts_for)
     return Fresh(answer, now + lasts_for)
 
 
@@ -113,7 +113,7 @@ def settle(
     failure = outcome.failure()
     if entry is not None and now <= entry.until:
         return Transition(entry.answer, entry)
-    if entry is None or isinstance(entry, Remembered) or dead(policy, entry, now):
+    if entry is None or isinstance(entry, NegativelyCached) or dead(policy, entry, now):
         return _denied(policy, failure.err, now)
     return _settle_failure(policy, entry, failure, now, draw)
 
@@ -121,7 +121,7 @@ def settle(
 def _settle_failure(
     policy: Policy, entry: Stored[V, E], failure: LoadFailure[E], now: int, draw: float
 ) -> Transition[V, E]:
-    if isinstance(entry, Early) and now <= entry.fresh_until:
+    if isinstance(entry, RefreshAhead) and now <= entry.fresh_until:
         return Transition(entry.answer, _put_off(policy, entry, now))
     covered = failure.use_stale and now <= fresh_until(entry) + policy.stale_if_error
     settled = _extend(policy, entry, failure.err, now, draw) if covered else _refuse(policy, entry, failure.err, now)
@@ -135,7 +135,7 @@ def outrun(entry: Entry[V, E] | None, outcome: Outcome[V, E], now: int) -> Answe
     """
     if is_successful(outcome):
         return Success(CachedValue(outcome.unwrap()))
-    if isinstance(entry, Fresh | Early | Extended) and now <= deadline(entry):
+    if isinstance(entry, Fresh | RefreshAhead | Extended) and now <= deadline(entry):
         return entry.answer
     return Failure(outcome.failure().err)
 
@@ -146,13 +146,13 @@ def expire(entry: Entry[V, E], now: int) -> Entry[V, E] | None:
     An expired entry stays as it is; a failure is remembered no longer.
     """
     match entry:
-        case Remembered():
+        case NegativelyCached():
             return None
         case Refused(answer, until, cached, expired_at, fresh_until):
             return entry if until < now else Refused(answer, NEVER, cached, expired_at, fresh_until)
-        case Fresh() | Early() | Extended() if now > deadline(entry):
+        case Fresh() | RefreshAhead() | Extended() if now > deadline(entry):
             return entry
-        case Fresh(answer) | Early(answer):
+        case Fresh(answer) | RefreshAhead(answer):
             return Fresh(answer, now - 1)
         case Extended(answer, _, fresh_until, extension):
             return Extended(answer, now - 1, fresh_until, extension)
@@ -162,7 +162,7 @@ def dead(policy: Policy, entry: Entry[object, object], now: int) -> bool:
     """Say whether ``entry`` can never be given again: it is past both windows, or what it remembered."""
     if now <= entry.until:
         return False
-    if isinstance(entry, Remembered):
+    if isinstance(entry, NegativelyCached):
         return True
     return now > fresh_until(entry) + max(policy.stale_if_error, policy.stale_while_revalidate)
 
@@ -170,7 +170,7 @@ def dead(policy: Policy, entry: Entry[object, object], now: int) -> bool:
 def view(entry: Stored[V, E], now: int) -> CachedValue[V, E]:
     """Show the stored value as it is at ``now``: an expired one is marked stale, with the last error, if any."""
     match entry:
-        case Fresh(answer) | Early(answer):
+        case Fresh(answer) | RefreshAhead(answer):
             return answer.unwrap() if now <= deadline(entry) else CachedValue(answer.unwrap().value, stale=True)
         case Extended(answer):
             return answer.unwrap()
@@ -183,7 +183,7 @@ def deadline(entry: Stored[object, object]) -> int:
     match entry:
         case Refused(expired_at=expired_at):
             return expired_at
-        case Early(fresh_until=fresh_until):
+        case RefreshAhead(fresh_until=fresh_until):
             return fresh_until
         case Fresh(until=until) | Extended(until=until):
             return until
@@ -197,13 +197,13 @@ def fresh_until(entry: Stored[object, object]) -> int:
 def kept_error(entry: Entry[object, object] | None) -> object:
     """Give the error that is stored with ``entry``."""
     match entry:
-        case None | Fresh() | Early():
+        case None | Fresh() | RefreshAhead():
             return None
         case Extended(answer):
             return answer.unwrap().err
         case Refused(cached=cached):
             return cached.err
-        case Remembered(answer):
+        case NegativelyCached(answer):
             return answer.failure()
 
 
@@ -222,14 +222,14 @@ def _refuse(policy: Policy, entry: Stored[V, E], err: E, now: int) -> Refused[V,
 def _denied(policy: Policy, err: E, now: int) -> Transition[Never, E]:
     """Answer with a failure where there is no value, and remember it where failures are remembered."""
     answer = Failure(err)
-    return Transition(answer, Remembered(answer, now + policy.negative_ttl) if policy.negative_ttl else None)
+    return Transition(answer, NegativelyCached(answer, now + policy.negative_ttl) if policy.negative_ttl else None)
 
 
-def _put_off(policy: Policy, entry: Early[V, E], now: int) -> Fresh[V, E] | Early[V, E]:
+def _put_off(policy: Policy, entry: RefreshAhead[V, E], now: int) -> Fresh[V, E] | RefreshAhead[V, E]:
     """Wait with the next early load, for as long as after a covered failure; without extensions it is the last."""
     again_at = now + policy.extend_ttl
     if policy.extend_ttl and again_at < entry.fresh_until:
-        return Early(entry.answer, again_at, entry.fresh_until)
+        return RefreshAhead(entry.answer, again_at, entry.fresh_until)
     return Fresh(entry.answer, entry.fresh_until)
 
 

@@ -11,17 +11,18 @@ from functools import partial
 from threading import get_ident
 from typing import TypeAlias, TypeVar, final
 
-from lastcache._background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
-from lastcache._batches import Batch, check_mapping, check_surplus, outcome_of
-from lastcache._circles import ASKER, Asking, current_asker, waiting
-from lastcache._flight import Answered, Flight, Landing, Queued, Raised, Stale, attempt
-from lastcache._guard import Guard, inside
-from lastcache._shell import Shell
-from lastcache._state import CLOSED
-from lastcache.config import Config, checked_executor
+from lastcache._checks import checked_executor
+from lastcache._shell.background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
+from lastcache._shell.batches import Batch, check_mapping, check_surplus, outcome_of
+from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Stale, attempt
+from lastcache._shell.guard import Guard, inside
+from lastcache._shell.inflight import CLOSED
+from lastcache._shell.reentrancy import ASKER, Asking, current_asker, waiting
+from lastcache._shell.shell import Shell
+from lastcache.config import Config
+from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.errors import LoadDroppedError
 from lastcache.events import Observer
-from lastcache.states import Answer, Outcome, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -17,7 +17,7 @@ _KEPT: Final[WeakSet[Renewable]] = WeakSet()
 
 
 def renew_in_children(kept: Renewable) -> None:
-    """Renew ``kept`` in the child of every fork to come, as long as it lives."""
+    """ServeAndRefresh ``kept`` in the child of every fork to come, as long as it lives."""
     _KEPT.add(kept)
 
 

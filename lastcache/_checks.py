@@ -1,0 +1,100 @@
+"""The checks of arguments: each error names the argument, its value, and what is right."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final, NoReturn, TypeVar, cast
+
+from lastcache.errors import ConfigError
+
+T = TypeVar("T")
+
+MICROSECOND: Final = timedelta(microseconds=1)
+NOTHING: Final = timedelta(0)
+
+
+def nanoseconds(duration: timedelta) -> int:
+    """Count ``duration`` in nanoseconds, exactly.
+
+    >>> nanoseconds(timedelta(days=1, microseconds=1))
+    86400000001000
+    """
+    return duration // MICROSECOND * 1000
+
+
+def duration_of(nanoseconds: int) -> timedelta:
+    """Round ``nanoseconds`` down to the microsecond, so that the sign is kept; clamp to what a timedelta can hold.
+
+    >>> duration_of(-1)
+    datetime.timedelta(days=-1, seconds=86399, microseconds=999999)
+    """
+    microseconds = nanoseconds // 1000
+    if microseconds > timedelta.max // MICROSECOND:
+        return timedelta.max
+    if microseconds < timedelta.min // MICROSECOND:
+        return timedelta.min
+    return timedelta(microseconds=microseconds)
+
+
+def checked_clock(clock: Callable[[], int]) -> Callable[[], int]:
+    """Give ``clock`` back if it is one: a function whose answers are integers of nanoseconds."""
+    if not callable(clock):
+        refuse("clock", clock, "a function that gives nanoseconds as an int, such as time.monotonic_ns")
+    if type(now := clock()) is not int:
+        refuse("clock", clock, f"a function that gives nanoseconds as an int, and it gave {now!r}")
+    return clock
+
+
+def checked_ttl_for(ttl_for: Callable[[T], timedelta] | None) -> Callable[[T], timedelta] | None:
+    """Give ``ttl_for`` back if it is a function or None; anything else is a ``ConfigError``."""
+    if ttl_for is not None and not callable(ttl_for):
+        refuse("ttl_for", ttl_for, "a function that gives a value's TTL as a timedelta, or None")
+    return ttl_for
+
+
+def checked_observer(observer: T) -> T:
+    """Give ``observer`` back if it is a function or None; anything else is a ``ConfigError``."""
+    if observer is not None and not callable(observer):
+        refuse("observer", observer, "a function of one event, or None")
+    return observer
+
+
+def checked_executor(executor: T) -> T:
+    """Give ``executor`` back if it is a function or None; anything else is a ``ConfigError``."""
+    if executor is not None and not callable(executor):
+        refuse("executor", executor, "a function that runs what it is given, such as the submit of a pool, or None")
+    return executor
+
+
+def checked_ttl(ttl: object) -> int:
+    """Give the nanoseconds of a value's own TTL; what is no duration is a ``ConfigError``."""
+    check_duration("ttl", ttl, at_least=NOTHING, right="a timedelta of zero or more")
+    return nanoseconds(cast("timedelta", ttl))
+
+
+def check_duration(name: str, duration: object, *, at_least: timedelta, right: str) -> None:
+    if not isinstance(duration, timedelta) or duration < at_least:
+        refuse(name, duration, right)
+
+
+def check_optional(name: str, duration: object, *, at_least: timedelta, right: str) -> None:
+    if duration is not None:
+        check_duration(name, duration, at_least=at_least, right=right)
+
+
+def check_number(name: str, number: object, accepted: Callable[[float], bool], *, right: str) -> None:
+    if not isinstance(number, int | float) or isinstance(number, bool) or not accepted(number):
+        refuse(name, number, right)
+
+
+def check_flag(name: str, flag: object) -> None:
+    if not isinstance(flag, bool):
+        refuse(name, flag, "True or False")
+
+
+def check_count(name: str, count: object, *, right: str) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        refuse(name, count, right)
+
+
+def refuse(name: str, value: object, right: str) -> NoReturn:
+    raise ConfigError(f"{name}={value!r}: must be {right}")

@@ -1,0 +1,1 @@
+"""The impure shell: it stores, schedules, calls and waits, as the core decides."""
