@@ -37,6 +37,8 @@ class Config:
     ``jitter``: each TTL and extension is shortened by a random part of it, up to this one; from 0 to less than 1.
     ``backoff``: what each further covered failure in a row multiplies the extension by, 1 or more; it grows up to
     ``extend_ttl`` or ``global_ttl``, whichever is longer, and begins anew after a success.
+    ``max_queued``: how many background loads may wait for their turn; the oldest makes room, and its ``refresh`` ends
+    with ``LoadDroppedError``; None: all of them.
     ``max_entries``: how many keys are kept, remembered failures among them; those that were not asked for make room
     (SIEVE, NSDI 2024); None: all of them.
     ``count_hits``: whether ``stats`` counts hits; they then go round the hit path, and take several times as long.
@@ -60,6 +62,7 @@ class Config:
     refresh_after: timedelta | None = None
     jitter: float = 0.0
     backoff: float = 1.0
+    max_queued: int | None = None
     max_entries: int | None = None
     count_hits: bool = False
 
@@ -75,8 +78,9 @@ class Config:
             "refresh_after", self.refresh_after, at_least=MICROSECOND, right="a timedelta above zero, or None"
         )
         check_duration("negative_ttl", self.negative_ttl, at_least=NOTHING, right="a timedelta of zero or more")
-        if self.max_entries is not None:
-            check_count("max_entries", self.max_entries, right="an int of 1 or more, or None")
+        for bound in ("max_queued", "max_entries"):
+            if getattr(self, bound) is not None:
+                check_count(bound, getattr(self, bound), right="an int of 1 or more, or None")
         check_flag("count_hits", self.count_hits)
         check_number("jitter", self.jitter, lambda part: 0 <= part < 1, right="a number from 0 to less than 1")
         check_number("backoff", self.backoff, lambda factor: 1 <= factor < inf, right="a finite number of 1 or more")

@@ -81,7 +81,7 @@ class ServedStale(Generic[K_co, E_co]):
 @sealed
 @dataclass(frozen=True, slots=True)
 class RefreshStarted(Generic[K_co]):
-    """A load began in the background."""
+    """A load began in the background. It is told when that has ended, so that an observer holds up nobody who waits."""
 
     key: K_co
 

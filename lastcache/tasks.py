@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar, final
 
 from returns.io import IOResult
-from returns.result import Result, Success
+from returns.result import Result
 
 from lastcache._shell.facade import CacheBase
 from lastcache._shell.flight import Stale
@@ -22,7 +22,8 @@ from lastcache.records import CachedValue, LoadFailure
 
 try:
     from lastcache._shell.awaited import Callback
-    from lastcache._shell.tasks import TaskLoads
+    from lastcache._shell.loops import refresh_of
+    from lastcache._shell.tasks import TaskShell
 except ImportError as missing:
     raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
 
@@ -65,6 +66,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     ``load_or_store`` needs no block. A hit awaits nothing: it is no checkpoint.
 
     >>> import anyio
+    >>> from returns.result import Success
     >>> async def load(key: str) -> Result[int, LoadFailure[str]]:
     ...     return Success(42)
     >>> cache = AsyncLastCache[str, int, str]()
@@ -72,7 +74,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     <Success: CachedValue(value=42, stale=False, err=None)>
     """
 
-    __slots__ = ("_loads",)
+    __slots__ = ("_calls",)
 
     def __init__(
         self,
@@ -82,8 +84,8 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Callable[[Event[K, E]], object] | None = None,
     ) -> None:
-        self._loads: TaskLoads[K, V, E] = TaskLoads(config, clock, ttl_for, observer)
-        super().__init__(self._loads, clock, count_hits=config.count_hits)
+        self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer)
+        super().__init__(self._calls, clock, count_hits=config.count_hits)
 
     async def load_or_store(
         self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
@@ -103,7 +105,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
             del entry
         except KeyError:
             pass
-        return (await self._loads.wait(key, callback)).give()
+        return await self._calls.load(key, callback)
 
     async def async_load_or_store(
         self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
@@ -115,7 +117,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         The callback sees the context variables of the caller.
         Raises ``RuntimeError`` where the running event loop is not inside ``async with cache:``.
         """
-        self._loads.check_entered()
+        self._calls.check_entered()
         try:
             entry = self._entries[key]
             if self._clock() <= entry.until:
@@ -125,10 +127,10 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
             del entry
         except KeyError:
             pass
-        step = await self._loads.revalidate(key, callback)
+        step = await self._calls.revalidate(key, callback)
         if isinstance(step, Stale):
-            return Success(AsyncRevalidation(step.cached, self._loads.awaitable(step.refresh)))
-        return step.give().map(_without_refresh)
+            return self._calls.give(key, step).map(lambda cached: AsyncRevalidation(cached, refresh_of(step.job)))
+        return self._calls.give(key, step).map(_without_refresh)
 
     async def load_or_store_many(
         self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Awaitable[Mapping[K, Outcome[V, E]]]]
@@ -140,7 +142,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         keys in the order in which they came. ``soft_timeout`` is of no effect here.
         If the callback raises, or an outcome is missing, wrong or surplus (a ``TypeError``), the others are stored.
         """
-        return await self._loads.ask_many(keys, callback)
+        return await self._calls.load_many(keys, callback)
 
     async def load_or_store_with_ctx(
         self,
@@ -161,13 +163,13 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         return await self.async_load_or_store(key, partial(callback, ctx))
 
     async def __aenter__(self) -> Self:
-        await self._loads.enter()
+        await self._calls.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._loads.leave()
+        await self._calls.leave(raised=raised is not None)
 
 
 def _without_refresh(cached: CachedValue[V, E]) -> AsyncRevalidation[V, E]:

@@ -6,16 +6,17 @@ stands. Whatever else there is to decide, ``_loads`` does.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypeVar, final
+from typing import Generic, NamedTuple, Self, TypeVar, final
 
-from returns.result import Result
+from returns.result import Result, Success
 
 from lastcache._shell.facade import CacheBase
-from lastcache._shell.flight import Revalidation, without_refresh
-from lastcache._shell.threads import Callback, Loads
+from lastcache._shell.flight import Stale
+from lastcache._shell.threads import Callback, ThreadShell
 from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Event
@@ -27,6 +28,21 @@ K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 Ctx = TypeVar("Ctx")
+
+
+@final
+class Revalidation(NamedTuple, Generic[V, E]):
+    """A value given at once, and the load that runs behind it.
+
+    ``refresh`` is the future of the answer that a caller who waited would have got: ``None`` where no load was needed
+    in the background. Nobody can cancel it. Its ``result()`` raises what the callback raised, or ``LoadDroppedError``.
+
+    >>> Revalidation(CachedValue("value"), refresh=None).cached.value
+    'value'
+    """
+
+    cached: CachedValue[V, E]
+    refresh: Future[Result[CachedValue[V, E], E]] | None
 
 
 @final
@@ -54,7 +70,7 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     <Success: CachedValue(value=42, stale=False, err=None)>
     """
 
-    __slots__ = ("_loads",)
+    __slots__ = ("_calls",)
 
     def __init__(
         self,
@@ -65,8 +81,8 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         observer: Callable[[Event[K, E]], object] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
-        self._loads: Loads[K, V, E] = Loads(config, clock, ttl_for, observer, executor)
-        super().__init__(self._loads, clock, count_hits=config.count_hits)
+        self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor)
+        super().__init__(self._calls, clock, count_hits=config.count_hits)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:
         """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
@@ -84,7 +100,7 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
             del entry
         except KeyError:
             pass
-        return self._loads.wait(key, callback).give()
+        return self._calls.load(key, callback)
 
     def async_load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[Revalidation[V, E], E]:
         """Give the value of ``key``, an expired one at once: stale-while-revalidate (RFC 5861, section 3).
@@ -98,11 +114,14 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
             if self._clock() <= entry.until:
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
-                return entry.answer.map(without_refresh)
+                return entry.answer.map(_without_refresh)
             del entry
         except KeyError:
             pass
-        return self._loads.revalidate(key, callback).give_revalidation()
+        given = self._calls.revalidate(key, callback)
+        if isinstance(given, Stale):
+            return Success(Revalidation(given.cached, self._calls.refresh_of(given.job)))
+        return given.map(_without_refresh)
 
     def load_or_store_many(
         self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]
@@ -120,7 +139,7 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         >>> cache.load_or_store_many("ab", lambda keys: {key: Success(ord(key)) for key in keys})["b"]
         <Success: CachedValue(value=98, stale=False, err=None)>
         """
-        return self._loads.ask_many(keys, callback)
+        return self._calls.load_many(keys, callback)
 
     def load_or_store_with_ctx(
         self, ctx: Ctx, key: K, callback: Callable[[Ctx, K], Outcome[V, E]]
@@ -140,10 +159,14 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         return self.async_load_or_store(key, partial(callback, ctx))
 
     def __enter__(self) -> Self:
-        self._loads.check_open()
+        self._calls.check_open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
+    return Revalidation(cached, None)

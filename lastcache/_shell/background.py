@@ -1,115 +1,120 @@
-"""The queue of background loads, and the workers that run them.
+"""The workers of the background: daemon threads of our own, and how they are started and woken.
 
-Workers are daemon threads of our own: a pool of ``concurrent.futures`` keeps the interpreter from exiting while a
-callback hangs, also after ``shutdown(wait=False, cancel_futures=True)``.
-A worker lives as long as there is work, so that a cache at rest has no thread.
+A pool of ``concurrent.futures`` keeps the interpreter from exiting while a callback hangs, also after
+``shutdown(wait=False, cancel_futures=True)``.
+A worker that finds no work waits for more, for a second at most: to wake it takes a tenth of what a start takes.
 """
 
 import _thread
 import sys
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from functools import partial
-from typing import Generic, TypeVar, final
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final, final
+from weakref import ref
 
-from lastcache._shell.flight import Landing, Queued, Refresh, dropped, resolve
-from lastcache._shell.weakbag import WeakBag
+LINGER: Final = 1.0
+"""The seconds for which a worker without work waits for more."""
 
-K = TypeVar("K")
-V = TypeVar("V")
-E = TypeVar("E")
-C = TypeVar("C")
+Mailbox = SimpleQueue[object]
+"""Where an idle worker waits: it is sent its cache, which has work, or a dead reference to it."""
 
 
 @final
 class Worker:
-    """The place of one worker thread, from before it starts.
-
-    Only the thread, and who starts it, refer to it: a start that is lost to an interrupt gives the place back.
+    """The place of one worker. Only the thread, and who starts it, refer to one that has not begun: a start that is
+    lost to an interrupt gives its place back.
     """
 
     __slots__ = ("__weakref__",)
 
 
 @final
-class Background(Generic[K, V, E, C]):
-    """What waits and who works; every method is called under the cache's lock.
+class Workers:
+    """Who works, who waits for work, and who is on the way; every method is called under the cache's lock.
 
-    At most ``limit`` workers have a place, and a place is given only while there is more work than there are
-    workers on their way to it.
+    At most ``limit`` have a place, and a place is given only while more is queued than workers are on the way to it.
+    A worker on the way is counted as long as somebody refers to it; ``lost`` has those of whom nobody does any more.
     """
 
-    __slots__ = ("_busy", "_coming", "limit", "queue")
+    __slots__ = ("_busy", "_coming", "_idle", "_limit", "_lost")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.queue = OrderedDict[Queued[K, V, E, C], None]()
-        self._coming = WeakBag[Worker]()
-        self._busy = WeakBag[Worker]()
+        self._limit = limit
+        self._busy = set[Worker]()
+        self._idle: dict[Mailbox, Worker] = {}
+        self._coming = set[ref[Worker]]()
+        self._lost = deque[ref[Worker]]()
 
-    def __len__(self) -> int:
-        return len(self.queue)
+    def hire(self, worker: Worker, queued: int) -> Mailbox | Worker | None:
+        """Give the mailbox of an idle worker, who is at work from now on, or ``worker`` if it is to be started."""
+        self._forget_lost()
+        if queued <= len(self._coming) or len(self._busy) + len(self._coming) >= self._limit:
+            return None
+        if self._idle:
+            mailbox, idle = self._idle.popitem()
+            self._busy.add(idle)
+            return mailbox
+        # A weak reference calls what is built in: Python code there would swallow a signal that strikes it.
+        self._coming.add(ref(worker, self._lost.append))
+        return worker
 
-    def add(self, queued: Queued[K, V, E, C]) -> None:
-        self.queue[queued] = None
+    def is_full(self) -> bool:
+        """Say whether every place is taken: who has one looks at the queue before it rests. No lock is needed."""
+        return len(self._busy) >= self._limit
 
-    def remove(self, queued: Queued[K, V, E, C]) -> None:
-        self.queue.pop(queued, None)
+    def _forget_lost(self) -> None:
+        while self._lost:
+            self._coming.discard(self._lost.pop())
 
-    def waiting(self) -> list[Queued[K, V, E, C]]:
-        """Show everything that waits."""
-        return list(self.queue)
-
-    def drain(self) -> list[Queued[K, V, E, C]]:
-        """Take everything that waits."""
-        drained = self.waiting()
-        self.queue.clear()
-        return drained
-
-    def hire(self, worker: Worker) -> bool:
-        """Give ``worker`` a place if the queue wants one more, and the limit allows it."""
-        coming, busy = len(self._coming.all()), len(self._busy.all())
-        if len(self.queue) <= coming or coming + busy >= self.limit:
+    def begin(self, worker: Worker) -> bool:
+        """Let ``worker`` be at work; say whether there is room."""
+        self._coming.discard(ref(worker))
+        if len(self._busy) >= self._limit:
             return False
-        self._coming.add(worker)
+        self._busy.add(worker)
         return True
 
-    def next(self, worker: Worker) -> Queued[K, V, E, C] | None:
-        """Take the oldest queued load; a worker who gets none has lost its place and ends."""
-        if worker not in self._coming and worker not in self._busy:
-            return None
-        self._coming.discard(worker)
-        self._busy.add(worker)
-        if not self.queue:
-            self._busy.discard(worker)
-            return None
-        return self.queue.popitem(last=False)[0]
-
-    def take(self, worker: Worker) -> Queued[K, V, E, C] | None:
-        """Give ``worker`` a place and the oldest queued load, if there are both."""
-        return self.next(worker) if self.hire(worker) else None
-
-    def dismiss(self, worker: Worker) -> None:
-        """Take back the place of a worker whose start went wrong, unless it works all the same."""
-        self._coming.discard(worker)
-
-    def leave(self, worker: Worker) -> None:
-        """Take back the place of a worker who ends."""
-        self._coming.discard(worker)
+    def rest(self, worker: Worker, mailbox: Mailbox) -> None:
+        """Let ``worker`` wait for more work."""
+        self._idle[mailbox] = worker
         self._busy.discard(worker)
 
-    def strand(self) -> list[Queued[K, V, E, C]]:
-        """Take what waits if nobody is left to run it."""
-        return [] if self._coming.all() or self._busy.all() else self.drain()
+    def forget(self, worker: Worker) -> None:
+        """Count ``worker`` no longer as on the way; one that came all the same keeps its place."""
+        self._coming.discard(ref(worker))
+
+    def leave(self, worker: Worker) -> None:
+        """Take back the place of ``worker``. It may be called again."""
+        self._busy.discard(worker)
+
+    def retire(self, mailbox: Mailbox) -> bool:
+        """Let an idle worker end; not so if it was sent for meanwhile."""
+        return self._idle.pop(mailbox, None) is not None
+
+    def dismiss(self) -> list[Mailbox]:
+        """Give the mailboxes of all who wait for work: each is to be told to end."""
+        idle = list(self._idle)
+        self._idle.clear()
+        return idle
+
+    def is_alone(self) -> bool:
+        """Say whether nobody is at work, or on the way to it."""
+        self._forget_lost()
+        return not self._busy and not self._idle and not self._coming
+
+
+def is_exiting() -> bool:
+    """Whether the interpreter exits: from then on no thread can be had, and a call must not wait for its source."""
+    return sys.is_finalizing() or not threading.main_thread().is_alive()
 
 
 def start_thread(target: Callable[[], object], name: str, refused: Callable[[str], object]) -> None:
     """Start a daemon thread for ``target``; where none can be had, ``refused`` is told why.
 
     A ``Thread`` waits, in Python code, for its start, and an interrupt there would leave it half started for ever.
-    So it is started from another thread, where no signal strikes; that one is started in a single step.
+    So the main thread, which alone is interrupted, has it started by another one, which it starts in a single step.
     """
 
     def start() -> None:
@@ -120,31 +125,10 @@ def start_thread(target: Callable[[], object], name: str, refused: Callable[[str
 
     if sys.is_finalizing():
         refused("the interpreter is exiting")
-        return
-    try:
-        _thread.start_new_thread(start, ())
-    except RuntimeError as err:
-        refused(str(err))
-
-
-def resolve_all(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]) -> None:
-    """Resolve ``refreshes``, whatever the callback of one of them raises."""
-    with ExitStack() as told:
-        for refresh in refreshes:
-            told.callback(resolve, refresh, landing)
-
-
-def resolve_elsewhere(refreshes: Iterable[Refresh[V, E]], landing: Landing[V, E]) -> None:
-    """Resolve ``refreshes`` in a thread of their own: their callbacks are the user's, and an interrupt of this thread
-    must not strike in the middle. Where no thread can be had, resolve them here.
-    """
-    waiting = tuple(refreshes)
-    if not waiting:
-        return
-    tell = partial(resolve_all, waiting, landing)
-    start_thread(tell, "lastcache-resolve", refused=lambda _why: tell())
-
-
-def drop(queued: Iterable[Queued[K, V, E, C]], why: str) -> None:
-    """Tell who waits for these loads that they will not run."""
-    resolve_elsewhere([refresh for unrun in queued for refresh in unrun.refreshes], dropped(why))
+    elif threading.get_ident() != threading.main_thread().ident:
+        start()
+    else:
+        try:
+            _thread.start_new_thread(start, ())
+        except RuntimeError as err:
+            refused(str(err))

@@ -1,64 +1,48 @@
 """Many keys in one call: which of them one callback loads, and how each lands.
 
-The flights of a batch share one latch, and whoever waits for one of them waits for the callback of all: each asks for
-the batch, which is what the callback itself asks as. So a circle through any of the keys is found as ever.
+The flights of a batch share one node of the wait-for graph, and its latch: whoever waits for one of them waits for the
+callback of all, and a circle through any of the keys is found as for a single one.
 """
 
 from collections.abc import Callable, Container, Mapping
-from threading import get_ident
 from typing import Generic, TypeVar, cast, final
 
-from lastcache._shell.flight import Flight, Landing, Raised, Returned
+from lastcache._shell.flight import Flight, Landing, Raised, Stale
 from lastcache._shell.outcomes import check_outcome
-from lastcache._shell.reentrancy import Asking
+from lastcache._shell.reentrancy import LoadNode
 from lastcache.core.states import Outcome
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
-C = TypeVar("C")
 
 
 @final
-class Batch(Generic[K, V, E, C]):
+class Batch(Generic[K, V, E]):
     """The flights that one call may lead, and what it found for each of its keys.
 
     ``landings`` are there at once, ``own`` are its to lead, and ``joined`` are led by others.
     """
 
-    __slots__ = ("flight", "flights", "joined", "landings", "own")
+    __slots__ = ("flights", "joined", "landings", "node", "own")
 
-    def __init__(self, asker: Asking | None, keys: tuple[K, ...]) -> None:
-        self.flight: Flight[K, V, E, C] = Flight(asker)
-        self.flights: dict[K, Flight[K, V, E, C]] = {key: self._flight(asker) for key in keys}
+    def __init__(self, node: LoadNode, keys: tuple[K, ...]) -> None:
+        self.node = node
+        self.flights: dict[K, Flight[V, E]] = {key: Flight(node) for key in keys}
         self.landings: dict[K, Landing[V, E]] = {}
-        self.own: dict[K, Flight[K, V, E, C]] = {}
-        self.joined: dict[K, Flight[K, V, E, C]] = {}
+        self.own: dict[K, Flight[V, E]] = {}
+        self.joined: dict[K, Flight[V, E]] = {}
 
-    def _flight(self, asker: Asking | None) -> Flight[K, V, E, C]:
-        flight: Flight[K, V, E, C] = Flight(asker, self.flight.latch)
-        flight.asks.append(self.flight)
-        return flight
-
-
-def told_apart(
-    keys: tuple[K, ...],
-    returned: Mapping[K, Outcome[V, E]] | Raised,
-    measured: Callable[[Outcome[V, E]], Returned[V, E]],
-) -> dict[K, Returned[V, E] | Raised]:
-    """Give for each key what came of it; what is missing or wrong is a ``TypeError`` of that key alone."""
-    if isinstance(returned, Raised):
-        return dict.fromkeys(keys, returned)
-    return {key: _of_one(key, returned, measured) for key in keys}
-
-
-def _of_one(
-    key: K, returned: Mapping[K, Outcome[V, E]], measured: Callable[[Outcome[V, E]], Returned[V, E]]
-) -> Returned[V, E] | Raised:
-    try:
-        return measured(outcome_of(key, returned))
-    except Exception as err:
-        return Raised(err, err.__traceback__, get_ident())
+    def decide(self, decide: Callable[[K, Flight[V, E]], object]) -> None:
+        """Sort the keys by what ``decide`` says for each."""
+        for key, flight in self.flights.items():
+            step = decide(key, flight)
+            if step is flight:
+                self.own[key] = flight
+            elif isinstance(step, Flight):
+                self.joined[key] = cast("Flight[V, E]", step)
+            elif not isinstance(step, Stale):
+                self.landings[key] = cast("Landing[V, E]", step)
 
 
 def outcome_of(key: K, returned: Mapping[K, Outcome[V, E]]) -> Outcome[V, E]:
@@ -76,10 +60,10 @@ def check_mapping(returned: object) -> None:
         raise TypeError(f"the callback must return a mapping from key to outcome; it returned {returned!r}")
 
 
-def check_surplus(keys: Container[K], returned: object) -> None:
+def check_surplus(keys: Container[K], returned: Mapping[K, object] | Raised) -> None:
     """Raise ``TypeError`` where a callback returned an outcome for a key that it was not given."""
     if isinstance(returned, Raised):
         return
-    for key in cast("Mapping[K, object]", returned):
+    for key in returned:
         if key not in keys:
             raise TypeError(f"the callback must return outcomes for the keys that it was given alone; {key!r} is none")

@@ -23,15 +23,15 @@ C = TypeVar("C")
 class CacheBase(Generic[K, V, E, C]):
     """A cache without its loads; ``C`` is the type of its callbacks."""
 
-    __slots__ = ("__weakref__", "_bounded", "_clock", "_entries", "_shell", "_stock")
+    __slots__ = ("__weakref__", "_all", "_bounded", "_clock", "_entries", "_shell")
 
     def __init__(self, shell: Shell[K, V, E, C], clock: Callable[[], int], *, count_hits: bool) -> None:
         self._shell = shell
         self._clock = clock
-        self._stock = shell.state.table.stock
+        self._all = shell.entries
         # Where hits are counted none is found on the hit path, so that each is seen by the shell.
-        self._entries = self._stock.entries if not count_hits else {}
-        self._bounded = self._stock.bounded
+        self._entries = self._all.stored if not count_hits else {}
+        self._bounded = self._all.bounded
 
     def peek(self, key: K) -> Maybe[CachedValue[V, E]]:
         """Show what is stored for ``key``, an expired value marked stale; nothing is ever loaded.
@@ -43,7 +43,7 @@ class CacheBase(Generic[K, V, E, C]):
         (<Some: CachedValue(value=42, stale=False, err=None)>, <Nothing>)
         """
         self._shell.check_open()
-        entry = self._stock.get(key)
+        entry = self._all.get(key)
         return Nothing if entry is None or isinstance(entry, NegativelyCached) else Some(view(entry, self._clock()))
 
     def ttl(self, key: K) -> Maybe[timedelta]:
@@ -54,7 +54,7 @@ class CacheBase(Generic[K, V, E, C]):
         <Nothing>
         """
         self._shell.check_open()
-        entry = self._stock.get(key)
+        entry = self._all.get(key)
         if entry is None or isinstance(entry, NegativelyCached):
             return Nothing
         return Some(duration_of(deadline(entry) - self._clock()))
@@ -70,7 +70,7 @@ class CacheBase(Generic[K, V, E, C]):
         """
         self._shell.check_open()
         now = self._clock()
-        stored = self._shell.read(self._stock.entries.copy)
+        stored = self._shell.read(self._all.stored.copy)
         return iter(
             [
                 StoredEntry(key, view(entry, now), duration_of(deadline(entry) - now))
@@ -100,7 +100,7 @@ class CacheBase(Generic[K, V, E, C]):
         """
         hash(key)
         own = self._shell.ttl_of(value) if ttl is None else checked_ttl(ttl)
-        self._shell.write(self._shell.state.table.set, key, value, self._clock(), ttl=own, draw=self._shell.draw())
+        self._shell.write_now(self._shell.state.set, key, value, own, self._shell.draw())
 
     def expire(self, key: K) -> None:
         """End the freshness of ``key`` now; its value is still there for when a load fails.
@@ -108,16 +108,16 @@ class CacheBase(Generic[K, V, E, C]):
         A load that began before changes nothing any more.
         """
         hash(key)
-        self._shell.write(self._shell.state.table.expire, key, self._clock())
+        self._shell.write_now(self._shell.state.expire, key)
 
     def delete(self, key: K) -> None:
         """Forget ``key``: nothing is left to fall back on. A load that began before stores nothing any more."""
         hash(key)
-        self._shell.write(self._shell.state.table.delete, key)
+        self._shell.write(self._shell.state.delete, key)
 
     def clear(self) -> None:
         """Forget every key, in one step. A load that began before stores nothing any more."""
-        self._shell.write(self._shell.state.table.clear)
+        self._shell.write(self._shell.state.clear)
 
     def close(self) -> None:
         """End the use of this cache, without waiting: every other method raises ``CacheClosedError`` from now on.
@@ -128,11 +128,11 @@ class CacheBase(Generic[K, V, E, C]):
 
     def __len__(self) -> int:
         self._shell.check_open()
-        return len(self._stock)
+        return len(self._all)
 
     def __contains__(self, key: object) -> bool:
         self._shell.check_open()
-        return key in self._stock.entries and key not in self._stock.valueless
+        return key in self._all.stored and key not in self._all.failures
 
     def __bool__(self) -> bool:
         return True

@@ -1,256 +1,175 @@
-"""One load for one key: queued behind a stale answer, or under way, with a latch for its joiners."""
+"""One load for one key: a job that is left to the background, or a flight that is led, and how they end."""
 
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from contextvars import Context
-from dataclasses import dataclass
+from contextvars import Context, copy_context
 from types import TracebackType
-from typing import Generic, NamedTuple, Never, Protocol, TypeAlias, TypeVar, final
+from typing import Any, Final, Generic, Never, Protocol, TypeAlias, TypeVar, final
 
-from returns.result import Result, Success
-
-from lastcache._shell.frames import forget_our_frames
-from lastcache._shell.outcomes import check_outcome
-from lastcache._shell.reentrancy import Asking
-from lastcache.core.states import Answer, Outcome, Traffic
+from lastcache._shell.reentrancy import LoadNode
+from lastcache.core.states import Answer, Outcome
+from lastcache.core.values import value
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
+
+EMPTY: Final = Context()
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
 
-Refresh: TypeAlias = Future[Answer[V, E]]
-"""The future of the answer that a caller who waited would have got."""
-
 
 @final
-class Revalidation(NamedTuple, Generic[V, E]):
-    """A value given at once, and the load that runs behind it.
-
-    ``refresh`` is the future of the answer that a caller who waited would have got: ``None`` where no load was needed
-    in the background. Nobody can cancel it. Its ``result()`` raises what the callback raised, or ``LoadDroppedError``.
-
-    >>> Revalidation(CachedValue("value"), refresh=None).cached.value
-    'value'
-    """
-
-    cached: CachedValue[V, E]
-    refresh: Future[Result[CachedValue[V, E], E]] | None
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[V, E]):
-    """There is an answer, and nothing runs behind it."""
-
-    answer: Answer[V, E]
-
-    def give(self) -> Answer[V, E]:
-        return self.answer
-
-    def give_revalidation(self) -> Result[Revalidation[V, E], E]:
-        return self.answer.map(without_refresh)
-
-
-@final
-@dataclass(frozen=True, slots=True)
+@value
 class Raised:
-    """The callback broke its contract, in ``thread``; ``trace`` is the traceback as the callback left it."""
+    """The callback raised ``err``, and returned no outcome; ``trace`` is the traceback as the callback left it."""
 
     err: BaseException
     trace: TracebackType | None
-    thread: int
 
     def give(self) -> Never:
-        self.forget_frames()
-        try:
-            # With the first traceback, so that it does not grow with each caller that is told.
-            raise self.err.with_traceback(self.trace)
-        finally:
-            # This frame becomes a part of the traceback, which must not lead back to itself.
-            del self
-
-    give_revalidation = give
-
-    def forget_frames(self) -> None:
-        """Clear our frames around the callback, in the thread that led: to walk those of another can crash CPython."""
-        if self.thread == threading.get_ident():
-            forget_our_frames(self.trace)
+        """Raise it with its first traceback, so that it does not grow with each caller that is told."""
+        raise self.err.with_traceback(self.trace)
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Stale(Generic[V, E]):
-    """There is a stale value to give at once, and ``refresh`` is the load behind it, asked for at ``since``.
+@value
+class Dropped:
+    """A background load will not run, or was cut off; ``why`` says so in half a sentence."""
 
-    That is an instant in seconds of real time, whatever the cache's clock says: it is for those who wait in real time.
-    """
+    why: str
 
-    cached: CachedValue[V, E]
-    refresh: Refresh[V, E]
-    since: float
-
-    def give(self) -> Answer[V, E]:
-        return Success(self.cached)
-
-    def give_revalidation(self) -> Result[Revalidation[V, E], E]:
-        return Success(Revalidation(self.cached, self.refresh))
+    @property
+    def err(self) -> LoadDroppedError:
+        """What is raised to who waits for it."""
+        return LoadDroppedError(f"the background load was dropped: {self.why}")
 
 
-Landing: TypeAlias = Answered[V, E] | Raised
-"""How a flight ended for those who wait for it."""
-
-
-def without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
-    """Say that nothing runs behind ``cached``."""
-    return Revalidation(cached, None)
+Landing: TypeAlias = Answer[V, E] | Raised
+"""How a load ended for those who wait for it."""
 
 
 @final
-class Queued(Generic[K, V, E, C]):
-    """A background load that waits for a worker, or to be taken over by a caller who must wait for the key.
+class Job(Generic[K, V, E, C]):
+    """A load that a reader left to the background; ``C`` is the type of its callback.
 
-    ``C`` is the type of its callback, which differs between the shells.
-    ``context`` is that of the caller who left ``callback``, at ``since``. ``taken`` once somebody sees to it.
+    ``context`` is that of the reader, who came at ``since``, in seconds of the place's timer.
+    ``landing`` is how it ended. ``waiting`` has what is called then, so that who waits looks at it.
+    ``refresh`` is what its place gives to who may wait for it: there once somebody asked.
+    ``absorbed`` are jobs that are told how this one ends.
     """
 
-    __slots__ = ("__weakref__", "callback", "context", "key", "refreshes", "since", "taken")
+    __slots__ = (
+        "__weakref__",
+        "absorbed",
+        "callback",
+        "context",
+        "key",
+        "landing",
+        "refresh",
+        "since",
+        "waiting",
+    )
 
-    def __init__(self, key: K, callback: C, context: Context) -> None:
+    def __init__(self, key: K, callback: C, since: float) -> None:
         self.key = key
         self.callback = callback
-        self.context = context
-        self.since = time.monotonic()
-        self.taken = False
-        self.refreshes: list[Refresh[V, E]] = [new_refresh()]
+        self.context: Context = copy_context()
+        self.since = since
+        self.landing: Landing[V, E] | Dropped | None = None
+        self.refresh: object = None
+        self.waiting: list[Callable[[], object]] = []
+        self.absorbed: list[Job[K, V, E, C]] = []
+
+    def release(self) -> None:
+        """Let go of what the load needed: who waits may hold the job for long."""
+        self.context = EMPTY
+        self.absorbed = []
+        del self.callback
 
     @property
-    def refresh(self) -> Refresh[V, E]:
-        """Give the future that stale readers of this load share; those of loads that it replaced are told with it."""
-        return self.refreshes[0]
+    def over(self) -> bool:
+        """Whether it ended."""
+        return self.landing is not None
 
-    @property
-    def traffic(self) -> Traffic:
-        return Traffic.QUEUED
+    def everyone(self) -> "list[Job[K, V, E, C]]":
+        """Give this job and those that are told with it."""
+        return [self, *(told for absorbed in self.absorbed for told in absorbed.everyone())]
+
+    def is_for_all(self) -> bool:
+        """Whether it ended in a way that concerns who waits softly: not dropped, and not interrupted."""
+        landing = self.landing
+        return not isinstance(landing, Dropped) and not (
+            isinstance(landing, Raised) and not isinstance(landing.err, Exception)
+        )
+
+    def wake(self) -> None:
+        """Let those go on who wait for this load. It may be called again."""
+        for wake in self.waiting.copy():
+            wake()
+
+
+@final
+@value
+class Stale(Generic[K, V, E, C]):
+    """There is a stale value to give at once; ``job`` is the load behind it."""
+
+    cached: CachedValue[V, E]
+    job: Job[K, V, E, C]
 
 
 class Event(Protocol):
     """What tasks wait for."""
 
-    def set(self) -> object: ...
+    def set(self) -> object:
+        """Let them go on."""
+        ...
 
-    async def wait(self) -> object: ...
+    async def wait(self) -> object:
+        """Wait until it is set."""
+        ...
 
 
 @final
-class Flight(Generic[K, V, E, C]):
-    """A load under way, led inside ``with flight.latch``.
+class Flight(Generic[V, E]):
+    """A load under way, led while the latch of its ``node`` is held.
 
-    The latch is a raw lock, so the end of that block frees the joiners whatever happens in it.
+    The latch is a raw lock, held in a ``with``: its end frees those who joined, whatever happens in it.
     Tasks cannot wait for a lock; the first of them brings an ``event``, which is for whoever leads to set.
     A flight whose latch is free without a ``landing`` was abandoned; whoever finds it puts it out of the way.
-    The flights of a batch share one latch.
-    ``asker`` is the flight whose callback asked for this one, if any.
-    ``behind`` is the background load that it stands in for: there once somebody asked for a ``refresh``.
-    ``calling`` while the callback runs; ``untidy`` while something of it may be left in the table.
-    It took off at ``began_at``, and ``attempted`` is what came of its callback.
+    It began at ``began_at``, None until it is to be led, and landed at ``landed_at``, in nanoseconds of the cache's
+    clock. ``outcome`` is what came of its callback.
+    ``carries`` is the job that it leads, where it runs in the background; ``tells`` is that job once it has ended, for
+    its leader to tell who waits for it.
+    The flights of a batch share one node. ``replaced`` is what its landing replaced, released with it.
     """
 
     __slots__ = (
-        "asker",
-        "asks",
-        "attempted",
         "began_at",
-        "behind",
-        "calling",
+        "carries",
         "event",
+        "landed_at",
         "landing",
         "latch",
-        "untidy",
+        "node",
+        "outcome",
+        "replaced",
+        "tells",
     )
 
-    def __init__(self, asker: Asking | None, latch: "threading.Lock | None" = None) -> None:
-        self.asker = asker
-        self.latch = threading.Lock() if latch is None else latch
+    def __init__(self, node: LoadNode) -> None:
+        self.node = node
+        self.latch = node.latch
         self.landing: Landing[V, E] | None = None
-        self.behind: Queued[K, V, E, C] | None = None
         self.event: Event | None = None
-        self.asks: list[Asking] = []
-        self.attempted: Returned[V, E] | Raised | None = None
-        self.began_at = 0
-        self.calling = False
-        self.untidy = False
+        self.replaced: object = None
+        self.carries: Job[Any, V, E, Any] | None = None
+        self.tells: Job[Any, V, E, Any] | None = None
+        self.outcome: Outcome[V, E] | Raised | None = None
+        self.began_at: int | None = None
+        self.landed_at = 0
 
     @property
     def over(self) -> bool:
+        """Whether it has landed, or was abandoned."""
         return not self.latch.locked()
-
-    @property
-    def boarding(self) -> bool:
-        """Whether its leader is in our own code, on the way to the callback or back."""
-        return not self.calling and not self.over
-
-    @property
-    def traffic(self) -> Traffic:
-        return Traffic.NONE if self.over else Traffic.RUNNING
-
-    def wait(self) -> None:
-        """Return once the flight has landed or was abandoned. One line, for the reason that ``_guard`` gives."""
-        with self.latch: pass  # noqa: E701  # fmt: skip
-
-
-Attached: TypeAlias = Queued[K, V, E, C] | Flight[K, V, E, C]
-"""What a table has in flight."""
-
-
-@final
-class Returned(NamedTuple, Generic[V, E]):
-    """What a callback returned, the instant at which it did, the value's own TTL if any, and a draw for jitter."""
-
-    outcome: Outcome[V, E]
-    now: int
-    ttl: int | None = None
-    draw: float = 0.0
-
-
-def attempt(
-    callback: Callable[[K], Outcome[V, E]], key: K, measured: Callable[[Outcome[V, E]], Returned[V, E]]
-) -> Returned[V, E] | Raised:
-    """Call ``callback``. What it raises comes back as a value, except what is meant for one caller alone.
-
-    ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit`` and cancellation are no ``Exception``: they pass through.
-    No flight is among the locals: a traceback that led to the flight that keeps it would never be freed.
-    """
-    try:
-        outcome = callback(key)
-        check_outcome(outcome)
-        return measured(outcome)
-    except Exception as err:
-        return Raised(err, err.__traceback__, threading.get_ident())
-
-
-def new_refresh() -> Refresh[V, E]:
-    """Make a future that is running from birth, so that no holder can cancel it for the others."""
-    refresh: Refresh[V, E] = Future()
-    refresh.set_running_or_notify_cancel()
-    return refresh
-
-
-def resolve(refresh: Refresh[V, E], landing: Landing[V, E]) -> None:
-    """Tell the holders of ``refresh`` how the flight ended, unless they know."""
-    try:
-        if isinstance(landing, Raised):
-            refresh.set_exception(landing.err)
-        else:
-            refresh.set_result(landing.answer)
-    except InvalidStateError:
-        return
-
-
-def dropped(why: str) -> Raised:
-    """Say that a background load will not run."""
-    return Raised(LoadDroppedError(f"the background load was dropped: {why}"), None, threading.get_ident())

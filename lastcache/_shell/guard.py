@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final, ParamSpec, Protocol, TypeVar, cast, final
+from typing import Final, Protocol, TypeVar, TypeVarTuple, cast, final
 
 T = TypeVar("T")
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 class _OwnedLock(Protocol):
@@ -28,95 +28,130 @@ class _OwnedLock(Protocol):
 
 
 @final
-class _PutOff:
-    """A write that waits for the change under way; ``struck`` once something broke it off."""
+class _Delayed:
+    """A write that waits for the change under way; ``interrupted`` once something broke it off."""
 
-    __slots__ = ("act", "struck")
+    __slots__ = ("act", "interrupted")
 
     def __init__(self, act: Callable[[], object]) -> None:
         self.act = act
-        self.struck = False
+        self.interrupted = False
+
+
+@final
+class _Here(threading.local):
+    """The guard that a thread is about to enter, is inside, or has just left: its lock has the last word."""
+
+    guard: "Guard | None" = None
+
+
+HERE: Final = _Here()
 
 
 @final
 class Guard:
-    """Runs one change at a time, and lets no change begin inside another."""
+    """Runs one change at a time, and lets no change begin inside another.
 
-    __slots__ = ("_afterwards", "_before_release", "_lock", "owned")
+    ``run_now`` reads the clock inside, so that no change is decided by an instant that is over when it is made.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_afterwards", "_clock", "_delayed", "_lock", "owned")
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
         self._lock = threading.RLock()
         self.owned = cast("_OwnedLock", self._lock)._is_owned  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._before_release = deque[_PutOff]()
-        self._afterwards = deque[_PutOff]()
+        self._delayed = deque[_Delayed]()
+        self._afterwards = deque[_Delayed]()
 
-    def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
         """Give what ``act`` gives; nobody else is inside meanwhile. Not to be called from inside."""
-        thread = threading.get_ident()
-        around = _GUARDS.get(thread)
-        _GUARDS[thread] = self
+        around = HERE.guard
+        HERE.guard = self
         try:
-            with self._lock: return self._change(act, *args, **kwargs)  # noqa: E701  # fmt: skip
+            with self._lock: return act(*args) if not self._delayed else self._after_delayed(act, *args)  # noqa: E701  # fmt: skip
         finally:
-            while self._before_release:
-                with self._lock: _catch_up(self._before_release)  # noqa: E701  # fmt: skip
-            if around is None:
-                _GUARDS.pop(thread, None)
-            else:
-                # A handler ran while its thread was about to enter another guard, or had just left it.
-                _GUARDS[thread] = around
-            if self._afterwards:
-                _catch_up(self._afterwards)
+            if self._delayed or self._afterwards:
+                self._catch_up(around)
+            HERE.guard = around
 
-    def write(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def run_now(self, act: Callable[[int, *Ts], T], *args: *Ts) -> T:
+        """Do as ``run`` does; ``act`` is given the instant first."""
+        around = HERE.guard
+        HERE.guard = self
+        try:
+            with self._lock: return act(self._clock(), *args) if not self._delayed else self._after_delayed(self._with_clock, act, *args)  # noqa: E501, E701  # fmt: skip
+        finally:
+            if self._delayed or self._afterwards:
+                self._catch_up(around)
+            HERE.guard = around
+
+    def _after_delayed(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Make the writes that another thread put off and could not make yet: whoever decides now must see them."""
+        _make_all(self._delayed)
+        return act(*args)
+
+    def _catch_up(self, around: "Guard | None") -> None:
+        """Make the writes that were put off; one that an interrupt broke off is made once more."""
+        try:
+            try:
+                self._make_delayed()
+            finally:
+                self._make_delayed()
+        finally:
+            # A handler may have run while its thread was about to enter another guard, or had just left it.
+            HERE.guard = around
+            _make_all(self._afterwards)
+
+    def _make_delayed(self) -> None:
+        while self._delayed:
+            with self._lock: _make_all(self._delayed)  # noqa: E701  # fmt: skip
+
+    def write(self, act: Callable[[*Ts], object], *args: *Ts) -> None:
         """Run ``act`` now, or, from inside a change, as soon as that is complete."""
         guard = inside()
         if guard is None:
-            self.run(act, *args, **kwargs)
+            self.run(act, *args)
         elif guard is self:
-            self._before_release.append(_PutOff(partial(act, *args, **kwargs)))
+            self._delayed.append(_Delayed(partial(act, *args)))
         else:
-            guard.put_off(partial(self.write, act, *args, **kwargs))
+            guard.put_off(partial(self.write, act, *args))
+
+    def write_now(self, act: Callable[[int, *Ts], object], *args: *Ts) -> None:
+        """Do as ``write`` does; ``act`` is given the instant first."""
+        self.write(partial(self._with_clock, act, *args))
+
+    def _with_clock(self, act: Callable[[int, *Ts], T], *args: *Ts) -> T:
+        return act(self._clock(), *args)
 
     def put_off(self, act: Callable[[], object]) -> None:
         """Run ``act`` once the thread that is inside has left."""
-        self._afterwards.append(_PutOff(act))
-
-    def _change(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return act(*args, **kwargs)
-        finally:
-            if self._before_release:
-                _catch_up(self._before_release)
-
-
-_GUARDS: Final[dict[int, Guard]] = {}
-"""The guard that a thread is about to enter, is inside, or has just left: its lock has the last word."""
+        self._afterwards.append(_Delayed(act))
 
 
 def inside() -> Guard | None:
     """Give the guard, of whichever cache, that the calling thread is inside."""
-    guard = _GUARDS.get(threading.get_ident())
+    guard = HERE.guard
     return guard if guard is not None and guard.owned() else None
 
 
-def _catch_up(put_off: deque[_PutOff]) -> None:
+def _make_all(delayed: deque[_Delayed]) -> None:
     """Make the writes that were put off.
 
-    One that fails hurts nobody else's call: it is logged. One that an interrupt strikes is made once more.
+    One that fails hurts nobody else's call: it is logged. One that an interrupt breaks off is made once more.
     """
-    while put_off:
+    while delayed:
         with suppress(IndexError):
-            _make(put_off, put_off.popleft())
+            _make(delayed, delayed.popleft())
 
 
-def _make(put_off: deque[_PutOff], write: _PutOff) -> None:
+def _make(delayed: deque[_Delayed], write: _Delayed) -> None:
     try:
         write.act()
     except Exception:
         logging.getLogger("lastcache").exception("a write from inside a change of a cache failed")
     except BaseException:
-        if not write.struck:
-            write.struck = True
-            put_off.appendleft(write)
+        if not write.interrupted:
+            write.interrupted = True
+            delayed.appendleft(write)
         raise

@@ -1,223 +1,337 @@
 """The whole state of one cache, or of its part in one event loop, and every change of it.
 
-Here is what happens under the guard, and nothing else: no method waits, calls a callback or resolves a future.
-Each leaves the state whole after every line, so that an interrupt finds nothing half done that ``abandon`` cannot mend.
+Here is what happens under the guard, and nothing else: no method waits, calls a callback, resolves a future or reads a
+clock. What is to be told afterwards is put into ``outbox``. Each leaves the state whole after every line, so that an
+interrupt finds nothing half done that ``abandon`` cannot mend.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
-from time import monotonic
-from typing import Final, Generic, ParamSpec, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
-from lastcache._shell.background import Background
-from lastcache._shell.flight import (
-    Answered,
-    Attached,
-    Flight,
-    Landing,
-    Queued,
-    Raised,
-    Refresh,
-    Returned,
-    Stale,
-    dropped,
-    new_refresh,
-    resolve,
-)
-from lastcache._shell.weakbag import WeakBag
+from returns.pipeline import is_successful
+
+from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache.config import Config
+from lastcache.core.entries import Entries
+from lastcache.core.loads import Loads
 from lastcache.core.policy import policy_of
-from lastcache.core.states import Join, Load, Revalidate, Serve, ServeAndRefresh, Strategy, Traffic
-from lastcache.core.table import Landed, Table
-from lastcache.core.transitions import lookup
+from lastcache.core.states import (
+    JOIN,
+    LOAD,
+    Answer,
+    Decision,
+    Entry,
+    Join,
+    Load,
+    Outcome,
+    Revalidate,
+    Serve,
+    ServeAndRefresh,
+    Strategy,
+)
+from lastcache.core.traffic import Queued, is_attached
+from lastcache.core.transitions import expire, fresh, lookup, outrun, settle
 from lastcache.errors import CacheClosedError
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
-P = ParamSpec("P")
 
 CLOSED: Final = "the cache was closed"
 INSIDE: Final = "it was asked for inside a change of the cache"
+DELETED: Final = "its key was deleted"
+CROWDED: Final = "the queue of background loads was full, and newer ones came"
 
 
 @final
-class State(Generic[K, V, E, C]):
-    """Entries, flights and queued loads of one cache; ``beside`` another, with flights and a queue of its own."""
+class CacheState(Generic[K, V, E, C]):
+    """Entries and loads of one cache; ``beside`` another, of the same entries, with loads of its own.
 
-    __slots__ = ("_unfinished", "background", "closed", "table")
+    Where flights cannot be joined from everywhere, as those of an event loop cannot be from another, each place has a
+    state of its own. A write outruns the flights of all places, and so does the first success to land: the others
+    answer their callers as if they had joined it.
+    ``timer`` gives seconds, by which soft timeouts are measured. ``outbox`` has jobs that have ended, to be told.
+    """
 
-    def __init__(self, config: Config, *, beside: "State[K, V, E, C] | None" = None) -> None:
-        shared = None if beside is None else beside.table
-        self.table: Table[K, V, E, Attached[K, V, E, C]] = Table(
-            policy_of(config), max_entries=config.max_entries, beside=shared
-        )
-        self.background: Background[K, V, E, C] = Background(config.async_semaphore)
+    __slots__ = ("_max_queued", "_timer", "closed", "entries", "loads", "outbox", "places", "policy")
+
+    def __init__(
+        self, config: Config, timer: Callable[[], float], *, beside: "CacheState[K, V, E, C] | None" = None
+    ) -> None:
+        self.policy = policy_of(config)
+        self._max_queued = config.max_queued
+        self._timer = timer
         self.closed = False
-        self._unfinished = WeakBag[Queued[K, V, E, C]]()
+        self.loads: Loads[K, Flight[V, E], Job[K, V, E, C]] = Loads()
+        self.entries: Entries[K, V, E] = Entries(self.policy, config.max_entries) if beside is None else beside.entries
+        self.outbox: dict[Job[K, V, E, C], None] = {} if beside is None else beside.outbox
+        self.places: list[Loads[K, Flight[V, E], Job[K, V, E, C]]] = [] if beside is None else beside.places
+        self.places.append(self.loads)
 
     def check_open(self) -> None:
         """Raise ``CacheClosedError`` if the cache is closed."""
         if self.closed:
             raise CacheClosedError("the cache is closed")
 
-    def change(self, change: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> object:
-        """Make a change of the table, and give what it let go of; one that ``close`` overtook is void."""
-        return None if self.closed else change(*args, **kwargs)
+    def decide(
+        self, now: int, strategy: Strategy, key: K, callback: C, flight: Flight[V, E]
+    ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+        """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one."""
+        if self.closed:
+            self.check_open()
+        entry = self.entries.read(key, now) if key in self.entries.stored else None
+        found = self.loads.find(key) if key in self.loads.traffic else None
+        decision = lookup(self.policy, strategy, entry, found, now)
+        if decision is LOAD or decision is JOIN:
+            return self._wait(now, key, flight)
+        return self._follow(decision, now, key, callback, flight)
 
-    def at_hand(self, strategy: Strategy, key: K, now: int) -> Answered[V, E] | Stale[V, E] | None:
-        """Give what a call that may not wait for anybody can be given without a load, if anything."""
-        self.check_open()
-        match lookup(self.table.policy, strategy, self.table.stock.get(key), Traffic.NONE, now):
-            case Serve(answer) | ServeAndRefresh(answer):
-                return Answered(answer)
+    def _wait(self, now: int, key: K, flight: Flight[V, E]) -> Flight[V, E]:
+        flight.began_at = now
+        led = self.loads.wait(key, flight)
+        if led is not flight:
+            flight.began_at = None
+        return led
+
+    def _follow(
+        self, decision: Decision[V, E], now: int, key: K, callback: C, flight: Flight[V, E]
+    ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+        match decision:
+            case Serve(answer):
+                return answer
+            case ServeAndRefresh(answer):
+                self.loads.refresh(key, lambda: Job(key, callback, self._timer()))
+                self._drop_oldest()
+                return answer
             case Revalidate(cached):
-                refresh: Refresh[V, E] = new_refresh()
-                resolve(refresh, dropped(INSIDE))
-                return Stale(cached, refresh, monotonic())
+                job = self.loads.leave(key, lambda: Job(key, callback, self._timer()))
+                self._drop_oldest()
+                return Stale(cached, job)
+            case Load() | Join():
+                return self._wait(now, key, flight)
+
+    def _drop_oldest(self) -> None:
+        if self._max_queued is None:
+            return
+        while len(self.loads.queue) > self._max_queued:
+            job = self.loads.oldest()
+            if job is not None:
+                self.drop(job, CROWDED)
+
+    def without_load(
+        self, now: int, strategy: Strategy, key: K, callback: C
+    ) -> Answer[V, E] | Stale[K, V, E, C] | None:
+        """Give what a call can be given now that may neither wait nor leave a load, if anything; nothing changes."""
+        self.check_open()
+        match lookup(self.policy, strategy, self.entries.get(key), None, now):
+            case Serve(answer) | ServeAndRefresh(answer):
+                return answer
+            case Revalidate(cached):
+                job: Job[K, V, E, C] = Job(key, callback, self._timer())
+                job.landing = Dropped(INSIDE)
+                return Stale(cached, job)
             case Load() | Join():
                 return None
 
-    def decide(
-        self, strategy: Strategy, key: K, callback: C, flight: Flight[K, V, E, C], now: int
-    ) -> Landing[V, E] | Stale[V, E] | Flight[K, V, E, C]:
-        """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one."""
-        self.check_open()
-        found = self.table.flights.get(key)
-        match self.table.decide(strategy, key, now):
+    def start_next(self, now: int, flight: Flight[V, E]) -> Job[K, V, E, C] | None:
+        """Let ``flight`` lead the job that has waited longest and is still needed, and give that job."""
+        while (job := self.loads.oldest()) is not None:
+            if self.start(now, job, flight):
+                return job
+        return None
+
+    def start(self, now: int, job: Job[K, V, E, C], flight: Flight[V, E]) -> bool:
+        """Let ``flight`` lead ``job``, if it still waits for that and is needed; say whether it does."""
+        if job not in self.loads.queue:
+            return False
+        try:
+            return self._start(now, job, flight)
+        except Exception as err:
+            # The key's own error: it must not keep the others waiting.
+            self.end(job, Raised(err, err.__traceback__))
+            return False
+
+    def _start(self, now: int, job: Job[K, V, E, C], flight: Flight[V, E]) -> bool:
+        entry = self.entries.get(job.key)
+        match lookup(self.policy, Strategy.STALE_IF_ERROR, entry, None, now):
             case Serve(answer):
-                return Answered(answer)
-            case ServeAndRefresh(answer):
-                self._share_early(key, callback, found)
-                return Answered(answer)
-            case Revalidate(cached):
-                behind = self._share(key, callback, found)
-                return Stale(cached, behind.refresh, behind.since)
-            case Join() if isinstance(found, Flight):
-                return found
-            case Load() | Join():
-                self._take_off(key, flight, found)
-                flight.began_at = now
-                return flight
-
-    def _take_off(self, key: K, flight: Flight[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
-        """Attach ``flight``; it stands in for the background load that it finds, queued or abandoned."""
-        flight.untidy = True
-        if found is None:
-            self.table.flights[key] = flight
-            return
-        flight.behind = _behind(found)
-        self.table.flights[key] = flight
-        if isinstance(found, Flight):
-            found.behind = None
-        if flight.behind is not None:
-            flight.behind.taken = True
-            self.background.remove(flight.behind)
-
-    def _share(self, key: K, callback: C, found: Attached[K, V, E, C] | None) -> Queued[K, V, E, C]:
-        """Give the background load of ``key``; there is one from now on."""
-        behind = _behind(found) or self._left(key, callback)
-        self._put_behind(key, behind, found)
-        return behind
-
-    def _left(self, key: K, callback: C) -> Queued[K, V, E, C]:
-        queued: Queued[K, V, E, C] = Queued(key, callback, copy_context())
-        self._unfinished.add(queued)
-        return queued
-
-    def _share_early(self, key: K, callback: C, found: Attached[K, V, E, C] | None) -> None:
-        """See to it that an early load of ``key`` is under way; nobody waits for it."""
-        if found is None or found.traffic is Traffic.NONE:
-            self._share(key, callback, found)
-
-    def _put_behind(self, key: K, behind: Queued[K, V, E, C], found: Attached[K, V, E, C] | None) -> None:
-        """Let the flight that runs stand in for ``behind``, or else queue it."""
-        if isinstance(found, Flight) and not found.over:
-            behind.taken = True
-            found.behind = behind
-            return
-        self.table.flights[key] = behind
-        if found is not behind:
-            behind.taken = False
-        if not behind.taken:
-            self.background.add(behind)
-        if isinstance(found, Flight):
-            found.behind = None
-
-    def start(
-        self, queued: Queued[K, V, E, C], flight: Flight[K, V, E, C], now: int
-    ) -> Landing[V, E] | Flight[K, V, E, C] | None:
-        """Let ``flight`` stand in for ``queued``, and give it: unless an answer stands by now, or the cache was closed.
-
-        There is nothing to do where another took the load over meanwhile.
-        """
-        if queued.taken:
-            return None
-        queued.taken = True
-        if self.closed:
-            return dropped(CLOSED)
-        match lookup(self.table.policy, Strategy.STALE_IF_ERROR, self.table.stock.get(queued.key), Traffic.NONE, now):
-            case Serve(answer):
-                self.table.detach(queued.key, queued)
-                return Answered(answer)
+                self.finish(job, answer)
+                self.loads.withdraw(job, job.key)
+                return False
             case ServeAndRefresh() | Revalidate() | Load() | Join():
-                flight.behind = queued
-                flight.began_at = now
-                flight.untidy = True
-                self.table.replace(queued.key, queued, flight)
-                return flight
+                flight.began_at, flight.carries = now, job
+                if self.loads.start(job, job.key, flight):
+                    return True
+                flight.began_at = flight.carries = None
+                return False
 
-    def land(self, key: K, flight: Flight[K, V, E, C], returned: Returned[V, E]) -> tuple[Answered[V, E], Landed[V, E]]:
-        """Land what the callback returned."""
-        landed = self.table.land(key, flight, returned.outcome, returned.now, ttl=returned.ttl, draw=returned.draw)
-        flight.landing = landing = Answered(landed.transition.answer)
-        return landing, landed
+    def land(
+        self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None, draw: float
+    ) -> Landing[V, E]:
+        """Settle ``outcome`` where ``flight`` is attached, and end it; an outrun flight stores nothing."""
+        flight.landed_at = now
+        flight.outcome = outcome
+        entry = self.entries.get(key) if key in self.entries.stored else None
+        running = self.loads.traffic.get(key)
+        if not is_attached(running, flight):
+            answer = outrun(entry, outcome, now)
+            self._end(key, flight, answer)
+            return answer
+        answer, settled = settle(self.policy, entry, outcome, now, ttl=ttl, draw=draw)
+        flight.replaced = self.entries.drop(key) if settled is None else self.entries.put(key, settled, now)
+        if running is not None and running.job is not None:
+            self._finish_carried(flight, running.job, answer)
+        del self.loads.traffic[key]
+        if self.loads.kept or self.loads.forgotten:  # What an interrupt left there.
+            self.loads.land(key, flight)
+        flight.landing = answer
+        if len(self.places) > 1 and is_successful(outcome):
+            flight.replaced = flight.replaced, self._outrun(key)
+        return answer
 
-    def crash(self, key: K, flight: Flight[K, V, E, C], raised: Raised) -> None:
-        """Land what the callback raised: nothing changes but that the flight is gone."""
-        flight.landing = raised
-        self.table.detach(key, flight)
+    def crash(self, key: K, flight: Flight[V, E], raised: Raised) -> None:
+        """End ``flight``, whose callback raised: nothing else changes."""
+        flight.outcome = raised
+        self._end(key, flight, raised)
 
-    def abandon(self, key: K, flight: Flight[K, V, E, C]) -> None:
-        """Put ``flight`` out of the way; the background load that it stood in for is left to the key's next load.
+    def _end(self, key: K, flight: Flight[V, E], landing: Landing[V, E]) -> None:
+        job = self.loads.carried(key, flight)
+        if job is not None:
+            self._finish_carried(flight, job, landing)
+        self.loads.land(key, flight)
+        flight.landing = landing
 
-        That is the load that is there by now, or else a queued one.
-        """
-        self.table.detach(key, flight)
-        behind, found = flight.behind, self.table.flights.get(key)
-        if behind is None:
+    def _finish_carried(self, flight: Flight[V, E], job: Job[K, V, E, C], landing: Landing[V, E] | Dropped) -> None:
+        """Write down how ``job`` ended; its leader tells who waits for it, where it runs in the background."""
+        if flight.carries is not job:
+            self.finish(job, landing)
+        elif job.landing is None:
+            job.landing, flight.tells = landing, job
+
+    def needs_cleanup(self, flight: Flight[V, E]) -> bool:
+        """Say whether ``flight`` was abandoned, is waited for by tasks, or has left anything to be told or started."""
+        abandoned = flight.landing is None and flight.began_at is not None
+        return abandoned or flight.event is not None or bool(self.outbox) or bool(self.loads.queue)
+
+    def abandon(self, key: K, flight: Flight[V, E]) -> None:
+        """End ``flight``, whose leader was interrupted; its job is left to the key's next load, which may be there."""
+        rival, job = self.loads.rival(key, flight), self.loads.carried(key, flight)
+        if job is not None and flight in self.loads.forgotten:
+            self.finish(job, Dropped(DELETED))
+        elif rival is not None and job is not None and not job.over:
+            self._join(job, rival)
+        self.loads.abandon(key, flight)
+        self._drop_oldest()
+        if self.closed:
+            self._drop_all(CLOSED)
+
+    def _join(self, job: Job[K, V, E, C], rival: Job[K, V, E, C]) -> None:
+        """Have who waits for ``job`` told how ``rival`` ends."""
+        if rival.landing is not None:
+            self.finish(job, rival.landing)
+        elif job not in rival.absorbed:
+            rival.absorbed.append(job)
+
+    def fail(self, key: K, flight: Flight[V, E], landing: Raised | Dropped) -> None:
+        """End ``flight``, whose load in the background was interrupted, and tell who waits for it; no load follows."""
+        if isinstance(landing, Raised):
+            flight.outcome = landing
+        job: Job[K, V, E, C] | None = flight.carries or self.loads.carried(key, flight)
+        if job is not None:
+            self._finish_carried(flight, job, landing)
+        with suppress(BaseException):  # The key's own error: whoever comes next puts the flight out of the way.
+            self.loads.land(key, flight)
+
+    def drop(self, job: Job[K, V, E, C], why: str) -> None:
+        """Drop a job that has not begun."""
+        self.end(job, Dropped(why))
+
+    def end(self, job: Job[K, V, E, C], landing: Raised | Dropped) -> None:
+        """End a job that has not begun; not so if somebody has taken it over meanwhile."""
+        if job not in self.loads.queue:
             return
-        other = _behind(found)
-        if other is None:
-            self._put_behind(key, behind, found)
-        elif other is not behind:
-            other.refreshes += behind.refreshes
-        flight.behind = None
+        self.finish(job, landing)
+        with suppress(Exception):  # The key's own error: who waits was told all the same.
+            self.loads.withdraw(job, job.key)
+        self.loads.queue.pop(job, None)
 
-    def strand(self) -> list[Queued[K, V, E, C]]:
-        """Give the queued loads if nobody is left to run them."""
-        stranded = self.background.strand()
-        for queued in stranded:
-            # A key that cannot be looked up any more must not keep the others from being told.
-            with suppress(Exception):
-                self.table.detach(queued.key, queued)
-        return stranded
+    def end_oldest(self, landing: Raised) -> None:
+        """End the job that has waited longest: what should have started it raised."""
+        job = self.loads.oldest()
+        if job is not None:
+            self.end(job, landing)
 
-    def shut(self) -> tuple[list[Queued[K, V, E, C]], object]:
-        """Close: detach every flight, forget the entries, and give what is queued, beside all that was let go of."""
+    def strand(self, why: str) -> None:
+        """Drop everything that is queued: nobody is left to run it."""
+        self._drop_all(why)
+
+    def _drop_all(self, why: str) -> None:
+        for job in list(self.loads.queue):
+            self.drop(job, why)
+
+    def finish(self, job: Job[K, V, E, C], landing: Landing[V, E] | Dropped) -> None:
+        """Write down how ``job`` ended, and have it told; it ends once."""
+        if job.landing is None:
+            job.landing, self.outbox[job] = landing, None
+
+    def set(self, now: int, key: K, value: V, ttl: int | None, draw: float) -> object:
+        """Store ``value``; a load that had begun is outrun."""
+        if self.closed:
+            return None
+        entry = fresh(self.policy, value, now, ttl=ttl, draw=draw)
+        return self._outrun(key), self.entries.put(key, entry, now)
+
+    def expire(self, now: int, key: K) -> object:
+        """End the answer that stands for ``key``; a load that had begun is outrun."""
+        if self.closed:
+            return None
+        entry = self.entries.get(key)
+        return self._outrun(key), None if entry is None else self._store(key, expire(entry, now), now)
+
+    def delete(self, key: K) -> object:
+        """Forget ``key``, and what is queued for it; a load that had begun is outrun."""
+        if self.closed:
+            return None
+        for loads in self.places:
+            found = loads.find(key)
+            if isinstance(found, Queued):
+                self.finish(found.job, Dropped(DELETED))
+        return [loads.forget(key) for loads in self.places], self.entries.drop(key)
+
+    def clear(self) -> object:
+        """Forget every key, and all that is queued; every load that had begun is outrun."""
+        return self._forget_all(DELETED)
+
+    def shut(self) -> object:
+        """Close: forget everything, and drop all that is queued."""
         self.closed = True
-        return self.background.waiting(), self.table.empty()
+        return self._forget_all(CLOSED)
 
-    def renew(self) -> list[Queued[K, V, E, C]]:
-        """Forget every flight and every worker, as the child of a fork must; give the loads that nobody will run."""
-        unfinished = self._unfinished.all()
-        self.background = Background(self.background.limit)
-        self.table.flights.clear()
-        return unfinished
+    def _forget_all(self, why: str) -> object:
+        for loads in self.places:
+            for job in list(loads.queue):
+                self.finish(job, Dropped(why))
+            loads.clear()
+        return self.entries.clear()
 
+    def leave(self, why: str) -> None:
+        """End this place: forget its loads, and tell who waits for them; the entries stay with the others."""
+        for job in self.loads.unfinished():
+            self.finish(job, Dropped(why))
+        self.loads.clear()
+        self.loads.kept.clear()
+        self.loads.forgotten.clear()
+        self.places[:] = [loads for loads in self.places if loads is not self.loads]
 
-def _behind(flight: Attached[K, V, E, C] | None) -> Queued[K, V, E, C] | None:
-    """Give the background load that ``flight`` is, or stands in for."""
-    return flight.behind if isinstance(flight, Flight) else flight
+    def reset_after_fork(self, why: str) -> None:
+        """Forget every load, as the child of a fork must: nobody is left to run it."""
+        self.leave(why)
+        self.places.append(self.loads)
+
+    def _store(self, key: K, entry: Entry[V, E] | None, now: int) -> object:
+        return self.entries.drop(key) if entry is None else self.entries.put(key, entry, now)
+
+    def _outrun(self, key: K) -> object:
+        return [loads.outrun(key) for loads in self.places]

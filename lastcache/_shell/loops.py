@@ -1,87 +1,26 @@
-"""The part of a cache in one event loop, what its tasks wait for, and how they are woken."""
+"""Event loops: which one runs, who runs in it, what its tasks wait for, and how they are woken."""
 
+import asyncio
+import gc
+import math
 import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from threading import get_ident
+from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar, cast, final
 from weakref import ref
 
-from anyio import Event
-from anyio.abc import TaskGroup
+from anyio import Event, current_effective_deadline, move_on_after
 from anyio.lowlevel import current_token
 
-from lastcache._shell.background import Worker
-from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Refresh
-from lastcache._shell.inflight import State
+from lastcache._shell.flight import Dropped, Job, Raised
 from lastcache.core.states import Answer
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
-
-
-@final
-class Block(Generic[K, V, E, C]):
-    """One ``async with`` of a cache: the task that entered it, and the group of its background loads.
-
-    ``starting`` has the loads whose task has not run yet: one that is cancelled before its first step never does.
-    """
-
-    __slots__ = ("group", "starting", "task")
-
-    def __init__(self, group: TaskGroup, task: int) -> None:
-        self.group = group
-        self.task = task
-        self.starting: dict[Worker, Queued[K, V, E, C]] = {}
-
-
-@final
-class Lane(Generic[K, V, E, C]):
-    """The flights, the queue and the blocks of one cache in one event loop.
-
-    All but ``state`` is for that loop alone to touch. ``staffing`` while queued loads are being started.
-    """
-
-    __slots__ = ("blocks", "loop", "staffing", "state")
-
-    def __init__(self, loop: object, state: State[K, V, E, C]) -> None:
-        self.loop = ref(loop)
-        self.state = state
-        self.blocks: list[Block[K, V, E, C]] = []
-        self.staffing = False
-
-    def is_here(self) -> bool:
-        """Whether its event loop runs in this thread: not so where the collector closes a coroutine of a dead one."""
-        with suppress(RuntimeError):
-            return running_loop() is self.loop()
-        return False
-
-    def has_ended(self) -> bool:
-        """Whether its event loop is gone; one that was closed may be kept alive by the tasks that it left."""
-        loop = self.loop()
-        return loop is None or (isinstance(loop, AbstractEventLoop) and loop.is_closed())
-
-    def block(self) -> Block[K, V, E, C]:
-        """Give the block for background loads: of those that are not being left, the one that was entered first."""
-        if not self.blocks:
-            raise LookupError("the block of its cache was left")
-        return self.blocks[0]
-
-    async def join(self, flight: Flight[K, V, E, C]) -> None:
-        """Return once ``flight``, which another task of this loop leads, has landed or was abandoned."""
-        if flight.over:
-            return
-        if flight.event is None:
-            flight.event = Event()
-        await flight.event.wait()
-
-    def wake(self, flight: Flight[K, V, E, C]) -> None:
-        """Let those go on who wait for ``flight``."""
-        if flight.event is not None:
-            soon(self.loop(), flight.event.set)
 
 
 class _TrioToken(Protocol):
@@ -93,7 +32,16 @@ def running_loop() -> object:
 
     Raises ``anyio.NoEventLoopError``, a ``RuntimeError``, where none runs.
     """
-    return current_token().native_token
+    task = asyncio_task()
+    return current_token().native_token if task is None else task.get_loop()
+
+
+def asyncio_task() -> "asyncio.Task[Any] | None":
+    """Give the task of asyncio that runs in this thread, if one does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def soon(loop: object, act: Callable[[], object]) -> None:
@@ -105,63 +53,103 @@ def soon(loop: object, act: Callable[[], object]) -> None:
             cast("_TrioToken", loop).run_sync_soon(act)
 
 
-def shield_from_interrupts(work: Callable[..., object]) -> None:
-    """Have trio give Ctrl-C to its main task, and not to a task that runs ``work``: there it would end in a refresh."""
-    trio = sys.modules.get("trio")
-    if trio is not None:
-        # Of a method, trio needs the function.
-        trio.lowlevel.enable_ki_protection(getattr(work, "__func__", work))
+def is_being_cancelled() -> bool:
+    """Whether the running task is being cancelled: by ``Task.cancel``, or by a cancel scope around it."""
+    task = asyncio_task()
+    if task is not None and task.cancelling():
+        return True
+    return bool(current_effective_deadline() == -math.inf)
+
+
+def running_task() -> object:
+    """Give the task that runs: of asyncio, or of trio."""
+    return asyncio_task() or cast("Any", sys.modules["trio"]).lowlevel.current_task()
 
 
 @final
-class AsyncRefresh(Generic[V, E]):
+class TaskLeader:
+    """A task that leads a load."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: object) -> None:
+        self._task = ref(task)
+
+    def is_another_in_this_context(self) -> bool:
+        """Say whether another task runs now, in the very context of this one: not in a copy, as a child does."""
+        task, running = self._task(), running_task()
+        if task is None or task is running:
+            return False
+        return _context_of(task) is _context_of(running)
+
+
+def _context_of(task: object) -> Context | None:
+    if not isinstance(task, asyncio.Task):
+        return cast("Context", cast("Any", task).context)  # a task of trio
+    if sys.version_info >= (3, 12):
+        return cast("asyncio.Task[object]", task).get_context()
+    # Before, a task does not tell; but the collector sees its context, before those of its callbacks.
+    return next((found for found in gc.get_referents(task) if isinstance(found, Context)), None)
+
+
+@final
+class TaskWaiter:
+    """An event of one loop, which can be set from any thread."""
+
+    __slots__ = ("_loop", "event")
+
+    def __init__(self) -> None:
+        self.event = Event()
+        self._loop = ref(running_loop())
+
+    def wake(self) -> None:
+        """Let the task go on."""
+        soon(self._loop(), self.event.set)
+
+
+async def wait_for(job: Job[K, V, E, C], seconds: float = math.inf) -> None:
+    """Return once ``job`` has ended, or after ``seconds``."""
+    waiter = TaskWaiter()
+    wake = waiter.wake
+    job.waiting.append(wake)
+    try:
+        # It may have ended, in another thread, before that thread could see who waits.
+        if job.landing is None:
+            with move_on_after(seconds):
+                await waiter.event.wait()
+    finally:
+        job.waiting.remove(wake)
+
+
+@final
+class AsyncRefresh(Generic[K, V, E, C]):
     """The answer that a caller who waited would have got, for any number of tasks, of any loop, to await.
 
     Nobody's cancellation ends it for the others. It raises what the callback raised, or ``LoadDroppedError``.
     """
 
-    __slots__ = ("_landing", "_waiting")
+    __slots__ = ("_job",)
 
-    def __init__(self, future: Refresh[V, E]) -> None:
-        self._landing: Landing[V, E] | None = None
-        self._waiting = set[_Waiting]()
-        future.add_done_callback(self._land)
+    def __init__(self, job: Job[K, V, E, C]) -> None:
+        self._job = job
 
     def __await__(self) -> Generator[Any, Any, Answer[V, E]]:
         return self._answer().__await__()
 
     async def _answer(self) -> Answer[V, E]:
-        while (landing := self._landing) is None:
-            await self._wait()
-        try:
-            return landing.give()
-        finally:
-            # What is raised keeps this frame, which must not lead back to it.
-            del landing, self
-
-    async def _wait(self) -> None:
-        waiting = _Waiting()
-        self._waiting.add(waiting)
-        try:
-            # It may have landed, in another thread, before that thread could see who waits.
-            if self._landing is None:
-                await waiting.event.wait()
-        finally:
-            self._waiting.discard(waiting)
-
-    def _land(self, future: Refresh[V, E]) -> None:
-        err = future.exception()
-        self._landing = Answered(future.result()) if err is None else Raised(err, err.__traceback__, get_ident())
-        for waiting in list(self._waiting):
-            soon(waiting.loop(), waiting.event.set)
+        while (landing := self._job.landing) is None:
+            await wait_for(self._job)
+        if isinstance(landing, Dropped):
+            raise landing.err
+        return landing.give() if isinstance(landing, Raised) else landing
 
 
-@final
-class _Waiting:
-    """A task that waits."""
-
-    __slots__ = ("event", "loop")
-
-    def __init__(self) -> None:
-        self.event = Event()
-        self.loop = ref(running_loop())
+def refresh_of(job: Job[K, V, E, C]) -> AsyncRefresh[K, V, E, C]:
+    """Give what all tasks can await that were given a stale value ahead of ``job``."""
+    if job.landing is not None:
+        return AsyncRefresh(job)
+    if job.refresh is None:
+        made: AsyncRefresh[K, V, E, C] = AsyncRefresh(job)
+        job.refresh = made
+        return made
+    return cast("AsyncRefresh[K, V, E, C]", job.refresh)

@@ -8,9 +8,10 @@ from typing import Final, Generic, TypeVar, final
 from returns.pipeline import is_successful
 
 from lastcache._checks import duration_of
-from lastcache._shell.flight import Answered, Landing, Raised, Returned, Stale
+from lastcache._shell.flight import Raised
 from lastcache._shell.guard import inside
-from lastcache.errors import LoadDroppedError
+from lastcache.core.states import Outcome
+from lastcache.core.values import SUCCESS
 from lastcache.events import (
     Event,
     Evicted,
@@ -61,37 +62,15 @@ class Reports(Generic[K, E]):
         self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
         self._complained = False
 
-    def load(self, key: K, attempted: Returned[V, E] | Raised, began_at: int, *, background: bool) -> None:
+    def load(self, key: K, outcome: Outcome[V, E] | Raised, began_at: int, landed_at: int, *, background: bool) -> None:
         """Report what came of a load."""
-        if isinstance(attempted, Raised):
-            if self._count(LoadRaised):
-                self._tell(LoadRaised(key, attempted.err, background))
-        elif is_successful(attempted.outcome):
-            if self._count(Loaded):
-                self._tell(Loaded(key, _passed(began_at, attempted.now), background))
-        elif self._count(LoadFailed):
-            failure, took = attempted.outcome.failure(), _passed(began_at, attempted.now)
-            self._tell(LoadFailed(key, failure.err, failure.use_stale, took, background))
+        kind = Loaded if type(outcome) is SUCCESS else LoadRaised if type(outcome) is Raised else LoadFailed
+        self._counts[kind] += 1
+        if self._observer is not None:
+            self._tell(_load_event(key, outcome, time_between(began_at, landed_at), background=background))
 
-    def landing(self, key: K, landing: Landing[V, E], attempted: Returned[V, E] | Raised | None, began_at: int) -> None:
-        """Report how a background load ended, which may have been dropped or struck before it ran."""
-        if isinstance(landing, Raised) and isinstance(landing.err, LoadDroppedError):
-            self.refusal(key, str(landing.err))
-        elif isinstance(landing, Raised):
-            self.load(key, landing, began_at, background=True)
-        elif attempted is not None:
-            self.load(key, attempted, began_at, background=True)
-
-    def given(self, key: K, step: Landing[V, E] | Stale[V, E]) -> None:
-        """Report what a caller is given, if that is a stale value."""
-        if isinstance(step, Stale):
-            self._stale(key, step.cached)
-        elif isinstance(step, Answered) and is_successful(step.answer):
-            cached = step.answer.unwrap()
-            if cached.stale:
-                self._stale(key, cached)
-
-    def _stale(self, key: K, cached: CachedValue[V, E]) -> None:
+    def stale(self, key: K, cached: CachedValue[V, E]) -> None:
+        """Report a stale value that a caller is given."""
         if self._count(ServedStale):
             self._tell(ServedStale(key, cached.err))
 
@@ -157,6 +136,17 @@ class Reports(Generic[K, E]):
         )
 
 
-def _passed(since: int, now: int) -> timedelta:
+def _load_event(
+    key: K, outcome: Outcome[V, E] | Raised, took: timedelta, *, background: bool
+) -> Loaded[K] | LoadRaised[K] | LoadFailed[K, E]:
+    if isinstance(outcome, Raised):
+        return LoadRaised(key, outcome.err, background)
+    if is_successful(outcome):
+        return Loaded(key, took, background)
+    failure = outcome.failure()
+    return LoadFailed(key, failure.err, failure.use_stale, took, background)
+
+
+def time_between(since: int, now: int) -> timedelta:
     """Give the time between two instants: none where the clock went back."""
     return duration_of(max(0, now - since))

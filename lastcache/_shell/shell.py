@@ -1,33 +1,32 @@
-"""What both shells do alike: the state of one cache behind its guard, and how a load that ran lands in it."""
+"""What every call of a cache needs: its state behind a guard, its clock, its counts, and who is told of what ended."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from random import random
-from time import monotonic
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, TypeVar, TypeVarTuple
 
 from returns.pipeline import is_successful
+from returns.result import Success
 
 from lastcache._checks import checked_clock, checked_observer, checked_ttl, checked_ttl_for
-from lastcache._shell.batches import Batch, told_apart
-from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Returned, Stale
-from lastcache._shell.forks import renew_in_children
-from lastcache._shell.frames import forget_frames
+from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
+from lastcache._shell.forks import reset_in_children
 from lastcache._shell.guard import Guard, inside
-from lastcache._shell.inflight import INSIDE, State
+from lastcache._shell.inflight import CacheState
+from lastcache._shell.place import Place
 from lastcache._shell.reports import Reports
 from lastcache.config import Config, checked_config
 from lastcache.core.entries import BoundedEntry
-from lastcache.core.states import Answer, Outcome, Strategy
-from lastcache.core.transitions import kept_error, settle
+from lastcache.core.states import Answer, Outcome
+from lastcache.core.values import SUCCESS
 from lastcache.events import Observer, Stats
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
@@ -36,13 +35,15 @@ class Shell(Generic[K, V, E, C]):
 
     __slots__ = (
         "__weakref__",
-        "_clock",
-        "_count_hits",
-        "_guard",
-        "_soft_timeout",
-        "_ttl_for",
+        "clock",
+        "count_hits",
+        "entries",
+        "guard",
+        "jitter",
         "reports",
+        "soft_timeout",
         "state",
+        "ttl_for",
     )
 
     def __init__(
@@ -51,23 +52,30 @@ class Shell(Generic[K, V, E, C]):
         clock: Callable[[], int],
         ttl_for: Callable[[V], timedelta] | None,
         observer: Observer[K, E] | None,
+        timer: Callable[[], float],
     ) -> None:
         checked_config(config)
-        self._clock = checked_clock(clock)
-        self._ttl_for = checked_ttl_for(ttl_for)
-        self._soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
-        self._count_hits = config.count_hits
-        self._guard = Guard()
+        self.clock = checked_clock(clock)
+        self.ttl_for = checked_ttl_for(ttl_for)
+        self.jitter = config.jitter > 0
+        self.count_hits = config.count_hits
+        self.soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
+        self.guard = Guard(clock)
         self.reports: Reports[K, E] = Reports(checked_observer(observer))
-        self.state: State[K, V, E, C] = State(config)
-        renew_in_children(self)
+        self.state: CacheState[K, V, E, C] = CacheState(config, timer)
+        self.entries = self.state.entries
+        reset_in_children(self)
 
-    def renew(self) -> None:
-        """Begin with a free lock, no flight and nobody at work, as the child of a fork must; the entries stay."""
+    def reset_after_fork(self) -> None:
+        """Begin with a free lock, no load and nobody at work, as the child of a fork must; the entries stay."""
         raise NotImplementedError
 
     def close(self) -> None:
         """End the use of the cache, without waiting: detach every flight, drop what is queued, forget the entries."""
+        raise NotImplementedError
+
+    def tell(self, jobs: Sequence[Job[K, V, E, C]], *, here: bool) -> None:
+        """Resolve the futures of ``jobs``, which have ended: in this very thread, or elsewhere."""
         raise NotImplementedError
 
     def check_open(self) -> None:
@@ -76,149 +84,152 @@ class Shell(Generic[K, V, E, C]):
 
     def read(self, look: Callable[[], T]) -> T:
         """Give what ``look`` sees between two changes, or, where the guard is held, inside this one."""
-        return look() if inside() is not None else self._guard.run(look)
+        if inside() is not None:
+            return look()
+        try:
+            return self.guard.run(look)
+        finally:
+            if self.state.outbox:
+                self.settle_up()
 
-    def write(self, change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def read_now(self, look: Callable[[int, *Ts], T], *args: *Ts) -> T:
+        """Do as ``read`` does; ``look`` is given the instant first."""
+        if inside() is not None:
+            return look(self.clock(), *args)
+        try:
+            return self.guard.run_now(look, *args)
+        finally:
+            if self.state.outbox:
+                self.settle_up()
+
+    def write(self, change: Callable[[*Ts], object], *args: *Ts) -> None:
         """Make a change of the table. Raises ``CacheClosedError``."""
         self.state.check_open()
-        self._guard.write(self.state.change, change, *args, **kwargs)
-        self._let_go()
+        try:
+            self.guard.write(change, *args)
+        finally:
+            self.settle_up()
 
-    def look(self, key: K) -> Answered[V, E] | None:
-        """Count a call, and, where hits are counted, give the answer that stands: such a call took no hit path."""
-        if self._count_hits:
-            entry = self.state.table.stock.entries.get(key)
-            if entry is not None and self._clock() <= entry.until:
+    def write_now(self, change: Callable[[int, *Ts], object], *args: *Ts) -> None:
+        """Do as ``write`` does; ``change`` is given the instant first."""
+        self.state.check_open()
+        try:
+            self.guard.write_now(change, *args)
+        finally:
+            self.settle_up()
+
+    def settle_up(self) -> None:
+        """Tell, outside of the guard, what a change inside it left to be told."""
+        if inside() is None:
+            self.notify(self)
+            self.release_removed()
+
+    def count_hit(self, key: K) -> Answer[V, E] | None:
+        """Look for a valid answer, and count a hit: with ``count_hits`` no call takes the hit path."""
+        entry = self.entries.stored.get(key)
+        if entry is None or self.clock() > entry.until:
+            return None
+        if isinstance(entry, BoundedEntry):
+            entry.node.visited = True
+        self.reports.hits += 1
+        return entry.answer
+
+    def count_lookups(self, keys: Iterable[K]) -> dict[K, Answer[V, E]]:
+        """Give the valid answers for many keys, as the hit path does; count the others as misses."""
+        found: dict[K, Answer[V, E]] = {}
+        stored, now = self.entries.stored, self.clock()
+        for key in keys:
+            entry = stored.get(key)
+            if entry is not None and now <= entry.until:
                 if isinstance(entry, BoundedEntry):
                     entry.node.visited = True
+                found[key] = entry.answer
                 self.reports.hits += 1
-                return Answered(entry.answer)
-        self.reports.misses += 1
-        return None
-
-    def look_at(self, keys: Iterable[K]) -> dict[K, Landing[V, E]]:
-        """Do as ``look`` does for each of many keys."""
-        looked = {key: self.look(key) for key in keys}
-        return {key: standing for key, standing in looked.items() if standing is not None}
+            else:
+                self.reports.misses += 1
+        return found
 
     def stats(self) -> Stats:
         """Write down what was counted."""
-        return self.reports.stats(entries=len(self.state.table.stock), count_hits=self._count_hits)
+        return self.reports.stats(entries=len(self.entries), count_hits=self.count_hits)
 
-    def patience(self, stale: Stale[V, E]) -> float:
-        """Give the seconds for which the load behind ``stale`` may still be waited for."""
-        return max(0.0, stale.since + (self._soft_timeout or 0.0) - monotonic())
+    def soft_timeout_left(self, since: float, now: float) -> float:
+        """Give the seconds for which a load that was left at ``since`` may still be waited for."""
+        return since + (self.soft_timeout or 0.0) - now
 
-    def land(
-        self, state: State[K, V, E, C], key: K, flight: Flight[K, V, E, C], attempted: Returned[V, E] | Raised
-    ) -> Landing[V, E]:
-        """Land in ``state`` what came of the callback that ``flight`` ran."""
-        flight.attempted = attempted
-        if isinstance(attempted, Raised):
-            self._guard.run(state.crash, key, flight, attempted)
-            return attempted
-        landing, landed = self._guard.run(state.land, key, flight, attempted)
-        if not is_successful(attempted.outcome):
-            forget_frames(kept_error(landed.transition.entry))
+    def give(self, key: K, landing: Landing[V, E] | Stale[K, V, E, C]) -> Answer[V, E]:
+        """Give a caller how its call ended, and report a stale value. Raises what the callback raised."""
+        if isinstance(landing, Stale):
+            self.reports.stale(key, landing.cached)
+            return Success(landing.cached)
+        if isinstance(landing, Raised):
+            return landing.give()
+        if type(landing) is SUCCESS and landing.unwrap().stale:
+            self.reports.stale(key, landing.unwrap())
         return landing
 
-    def board(self, state: State[K, V, E, C], batch: Batch[K, V, E, C], alone: C, now: int) -> None:
-        """Decide for each key of ``batch``, in one step; ``alone`` loads one of them, where that is due early."""
-        self._guard.run(self._board_all, state, batch, alone, now)
+    def notify(self, place: "Place[K, V, E, C] | Shell[K, V, E, C]", *, here: bool = False) -> None:
+        """Tell who waits for the jobs that have ended, and report those that were dropped.
 
-    def _board_all(self, state: State[K, V, E, C], batch: Batch[K, V, E, C], alone: C, now: int) -> None:
-        for key, flight in batch.flights.items():
-            step = state.decide(Strategy.STALE_IF_ERROR, key, alone, flight, now)
-            if step is flight:
-                batch.own[key] = flight
-            elif isinstance(step, Flight):
-                batch.joined[key] = step
-            elif not isinstance(step, Stale):
-                batch.landings[key] = step
+        ``here`` is whether what hears of it may run in this very thread. A job leaves the outbox once it was told, so
+        that whoever comes next completes what an interrupt broke off.
+        """
+        outbox = self.state.outbox
+        while ended := list(outbox):
+            self._tell(place, ended, here=here)
+            for job in ended:
+                if outbox.pop(job, False) is None:
+                    self._release(job)
 
-    def land_batch(
-        self, state: State[K, V, E, C], batch: Batch[K, V, E, C], returned: Mapping[K, Outcome[V, E]] | Raised
+    def tell_of(self, place: Place[K, V, E, C], job: Job[K, V, E, C]) -> None:
+        """Tell who waits for a job that ran in the background, where they may hear of it in this very thread."""
+        self._tell(place, [job], here=True)
+        self._release(job)
+
+    def _tell(
+        self, place: "Place[K, V, E, C] | Shell[K, V, E, C]", ended: Sequence[Job[K, V, E, C]], *, here: bool
     ) -> None:
-        """Land each key that ``batch`` leads by what came of it."""
-        for key, attempted in told_apart(tuple(batch.own), returned, self.measured).items():
-            batch.landings[key] = self.land(state, key, batch.own[key], attempted)
+        told: list[Job[K, V, E, C]] = []
+        for ending in ended:
+            for job in ending.everyone():
+                job.landing = ending.landing
+                job.wake()
+                told.append(job)
+        place.tell(told, here=here)
 
-    def report(self, key: K, flight: Flight[K, V, E, C]) -> None:
-        """Tell of the load that ``flight`` ran, if it ran one, and of what had to go."""
-        if flight.attempted is not None:
-            self.reports.load(key, flight.attempted, flight.began_at, background=False)
-        if self.state.table.stock.let_go:
-            self._let_go()
+    def _release(self, ending: Job[K, V, E, C]) -> None:
+        for job in ending.everyone():
+            job.release()
+            self._report_dropped(job)
 
-    def report_behind(self, key: K, flight: Flight[K, V, E, C], landing: Landing[V, E]) -> None:
-        """Do as ``report`` does in the background, where what comes out of an observer has nobody to strike."""
-        with suppress(BaseException):
-            self.reports.landing(key, landing, flight.attempted, flight.began_at)
-            self._let_go()
-
-    def report_start(self, key: K) -> None:
-        """Tell of a load that begins in the background."""
-        with suppress(BaseException):
-            self.reports.start(key)
-
-    def report_dropped(self, queued: Iterable[Queued[K, V, E, C]], why: str) -> None:
-        """Tell of background loads that will not run."""
-        for unrun in queued:
+    def _report_dropped(self, job: Job[K, V, E, C]) -> None:
+        if isinstance(job.landing, Dropped):
             with suppress(BaseException):
-                self.reports.refusal(unrun.key, why)
+                self.reports.refusal(job.key, job.landing.why)
 
-    def answers(self, landings: Mapping[K, Landing[V, E]], keys: Iterable[K]) -> dict[K, Answer[V, E]]:
-        """Give the answers to a call for many keys; what one of them raises is what all of the call raises."""
-        answers = {key: landings[key].give() for key in keys}
-        for key in answers:
-            self.reports.given(key, landings[key])
-        return answers
+    def report_load(self, key: K, flight: Flight[V, E], *, background: bool) -> None:
+        """Report what came of the callback that ``flight`` ran."""
+        if flight.outcome is not None and flight.began_at is not None:
+            self.reports.load(key, flight.outcome, flight.began_at, flight.landed_at, background=background)
 
-    def uncached(self, key: K, attempted: Returned[V, E] | Raised, began_at: int) -> Landing[V, E]:
-        """Give what a load answers that ran where nothing may be waited for, and so is not stored."""
-        self.reports.load(key, attempted, began_at, background=False)
-        if isinstance(attempted, Raised):
-            return attempted
-        entry, (outcome, now, ttl, draw) = self.state.table.stock.get(key), attempted
-        return Answered(settle(self.state.table.policy, entry, outcome, now, ttl=ttl, draw=draw).answer)
-
-    def at_hand(self, strategy: Strategy, key: K, now: int) -> Answered[V, E] | Stale[V, E] | None:
-        """Give what a call that may not wait for anybody can be given without a load, if anything."""
-        at_hand = self.state.at_hand(strategy, key, now)
-        if isinstance(at_hand, Stale):
-            self.reports.refusal(key, INSIDE)
-        return at_hand
-
-    def at_hand_of(self, keys: tuple[K, ...]) -> dict[K, Landing[V, E]]:
-        """Give the answers of those keys that need no load."""
-        found = {key: self.at_hand(Strategy.STALE_IF_ERROR, key, self._clock()) for key in keys}
-        return {key: step for key, step in found.items() if isinstance(step, Answered)}
-
-    def uncached_of(
-        self, keys: tuple[K, ...], returned: Mapping[K, Outcome[V, E]] | Raised, began_at: int
-    ) -> dict[K, Landing[V, E]]:
-        """Do as ``uncached`` does for each of many keys."""
-        told = told_apart(keys, returned, self.measured)
-        return {key: self.uncached(key, attempted, began_at) for key, attempted in told.items()}
-
-    def measured(self, outcome: Outcome[V, E]) -> Returned[V, E]:
-        """Add to what a callback returned all that the core must be told."""
-        has_ttl = self._ttl_for is not None and is_successful(outcome)
-        ttl = self.ttl_of(outcome.unwrap()) if has_ttl else None
-        return Returned(outcome, self._clock(), ttl, self.draw())
+    def ttl_of_outcome(self, outcome: Outcome[V, E]) -> int | None:
+        """Give the nanoseconds of a loaded value's own TTL, if it has one. Raises what the user's function raises."""
+        if self.ttl_for is None or not is_successful(outcome):
+            return None
+        return checked_ttl(self.ttl_for(outcome.unwrap()))
 
     def ttl_of(self, value: V) -> int | None:
         """Give the nanoseconds of the value's own TTL, if it has one. Raises what the user's function raises."""
-        return None if self._ttl_for is None else checked_ttl(self._ttl_for(value))
+        return None if self.ttl_for is None else checked_ttl(self.ttl_for(value))
 
     def draw(self) -> float:
         """Draw for jitter, where there is any."""
-        return random() if self.state.table.policy.jitter else 0.0  # noqa: S311  # it spreads load, and keeps no secret
+        return random() if self.jitter else 0.0  # noqa: S311  # it spreads load, and keeps no secret
 
-    def _let_go(self) -> None:
-        """Release, outside of the guard, what was dropped inside, and tell of it."""
-        dropped = self.state.table.stock.let_go
-        while dropped:
+    def release_removed(self) -> None:
+        """Release, outside of the guard, what was dropped inside, and report it."""
+        removed = self.entries.removed
+        while removed:
             with suppress(IndexError):
-                gone = dropped.popleft()
+                gone = removed.popleft()
                 self.reports.removal(gone.key, evicted=gone.evicted)

@@ -1,28 +1,30 @@
-"""The loads of one cache, in threads: who leads, who joins, and who works in the background.
+"""The place of threads: how they call and wait, and who works in the background."""
 
-It decides under the guard and acts after it: no callback, and nobody who waits for a ``refresh``, runs inside.
-A flight is led inside ``with flight.latch``, which frees its joiners however the leader ends. What a leader leaves
-behind is put in order by ``_tidy``, which may be called any number of times, by whoever finds it.
-"""
-
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from threading import get_ident
-from typing import TypeAlias, TypeVar, final
+from queue import Empty
+from threading import Lock, get_ident
+from typing import Final, TypeAlias, TypeVar, cast, final
+from weakref import ref
+
+from returns.result import Result
 
 from lastcache._checks import checked_executor
-from lastcache._shell.background import Worker, drop, resolve_all, resolve_elsewhere, start_thread
-from lastcache._shell.batches import Batch, check_mapping, check_surplus, outcome_of
-from lastcache._shell.flight import Answered, Flight, Landing, Queued, Raised, Stale, attempt
+from lastcache._shell.background import LINGER, Mailbox, Worker, Workers, is_exiting, start_thread
+from lastcache._shell.batches import check_mapping, outcome_of
+from lastcache._shell.calls import drive
+from lastcache._shell.flight import Flight, Job, Landing, Raised, Stale
+from lastcache._shell.futures import Refresh, refresh_of, resolve_all
 from lastcache._shell.guard import Guard, inside
-from lastcache._shell.inflight import CLOSED
-from lastcache._shell.reentrancy import ASKER, Asking, current_asker, waiting
-from lastcache._shell.shell import Shell
+from lastcache._shell.many import CallsOfMany
+from lastcache._shell.reentrancy import LoadNode, WaitEdge, current_load
 from lastcache.config import Config
 from lastcache.core.states import Answer, Outcome, Strategy
-from lastcache.errors import LoadDroppedError
 from lastcache.events import Observer
+from lastcache.records import CachedValue
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -30,16 +32,25 @@ E = TypeVar("E")
 
 Callback: TypeAlias = Callable[[K], Outcome[V, E]]
 BatchCallback: TypeAlias = Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]
-ThreadBatch: TypeAlias = Batch[K, V, E, Callback[K, V, E]]
-ThreadFlight: TypeAlias = Flight[K, V, E, Callback[K, V, E]]
-ThreadQueued: TypeAlias = Queued[K, V, E, Callback[K, V, E]]
+REFUSALS: Final = 2
+"""How often in a row no worker could be had where a call that waits softly loads for itself."""
+
+LONGEST_WAIT: Final = 86_400.0
+"""The seconds after which a soft wait looks again at the latest: a lock refuses to wait for ever."""
+
+STALE_IF_ERROR: Final = Strategy.STALE_IF_ERROR
+
+ThreadJob: TypeAlias = Job[K, V, E, Callback[K, V, E]]
 
 
 @final
-class Loads(Shell[K, V, E, Callback[K, V, E]]):
-    """The shell of the cache for threads."""
+class ThreadShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
+    """The calls of the cache for threads, and their one place: a thread is the same place everywhere."""
 
-    __slots__ = ("_executor",)
+    __slots__ = ("_executor", "_limit", "_refusals", "_workers")
+
+    awaited = None
+    leader = None
 
     def __init__(
         self,
@@ -49,258 +60,265 @@ class Loads(Shell[K, V, E, Callback[K, V, E]]):
         observer: Observer[K, E] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
-        super().__init__(config, clock, ttl_for, observer)
+        super().__init__(config, clock, ttl_for, observer, time.monotonic)
         self._executor = checked_executor(executor)
+        self._limit = config.async_semaphore
+        self._workers = Workers(config.async_semaphore)
+        self._refusals = 0
 
-    def renew(self) -> None:
-        """Begin with a free lock, no flight and no worker, as the child of a fork must; the entries stay."""
-        self._guard = Guard()
-        drop(self.state.renew(), "the process forked")
+    def load(self, key: K, callback: Callback[K, V, E]) -> Answer[V, E]:
+        """Answer a call that waits for its load."""
+        if self.soft_timeout is None:
+            return self.give(key, drive(self.ask, self, STALE_IF_ERROR, key, callback))
+        return self.give(key, drive(self.wait_softly, self, Strategy.STALE_IF_SLOW, key, callback))
 
-    def close(self) -> None:
-        """Detach every flight, drop what is queued, and forget the entries; nothing is waited for.
-
-        What is queued leaves the queue once it was told, so that closing again completes what an interrupt broke off.
-        """
-        if inside() is not None:
-            self._guard.write(self._shut_inside)
-        else:
-            queued, _let_go = self._guard.run(self.state.shut)
-            self._drop(queued, CLOSED)
-            self._guard.run(self.state.background.drain)
-
-    def _shut_inside(self) -> None:
-        self._drop(self.state.shut()[0], CLOSED)
-        self.state.background.drain()
-
-    def _drop(self, queued: Sequence[ThreadQueued[K, V, E]], why: str) -> None:
-        """Tell who waits for these loads, and the observer, that they will not run."""
-        drop(queued, why)
-        self.report_dropped(queued, why)
-
-    def wait(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
-        """Answer a call that waits for its load: no longer than the soft timeout where a stale value may be given."""
-        strategy = Strategy.STALE_IF_ERROR if self._soft_timeout is None else Strategy.STALE_IF_SLOW
-        step = self.ask(strategy, key, callback)
-        given = self._wait_softly(step) if isinstance(step, Stale) else step
-        self.reports.given(key, given)
-        return given
-
-    def revalidate(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
+    def revalidate(
+        self, key: K, callback: Callback[K, V, E]
+    ) -> Result[CachedValue[V, E], E] | Stale[K, V, E, Callback[K, V, E]]:
         """Answer a call that takes a stale value ahead of its load."""
-        given = self.ask(Strategy.STALE_WHILE_REVALIDATE, key, callback)
-        self.reports.given(key, given)
-        return given
+        step: Landing[V, E] | Stale[K, V, E, Callback[K, V, E]] = drive(
+            self.ask, self, Strategy.STALE_WHILE_REVALIDATE, key, callback
+        )
+        if not isinstance(step, Stale):
+            return self.give(key, step)
+        self.reports.stale(key, step.cached)
+        return step
 
-    def _wait_softly(self, stale: Stale[V, E]) -> Landing[V, E] | Stale[V, E]:
+    def refresh_of(self, job: ThreadJob[K, V, E]) -> Refresh[V, E]:
+        """Give the future that stale readers of ``job`` share."""
+        known = cast("Refresh[V, E] | None", job.refresh)
+        return self.read(partial(refresh_of, job)) if known is None else known
+
+    def load_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
+        """Answer a call for many keys."""
+        return self.give_many(drive(self.ask_many, self, Strategy.STALE_IF_ERROR, keys, callback))
+
+    def alone(self, callback: BatchCallback[K, V, E]) -> Callback[K, V, E]:
+        """Make a callback of one key of a callback of many."""
+        return partial(_alone, callback)
+
+    def is_cancelled(self) -> bool:
+        """Threads are not cancelled."""
+        return False
+
+    async def join(self, flight: Flight[V, E]) -> None:
+        """Wait for the latch: one line, for the reason that ``guard`` gives."""
+        with flight.latch: pass  # noqa: E701  # fmt: skip
+
+    async def patiently(self, job: ThreadJob[K, V, E], seconds: float) -> None:
+        """Wait on a lock of one's own: an interrupt here leaves nothing held that others need."""
+        over = Lock()
+        over.acquire()
+        wake = partial(_release, over)
+        job.waiting.append(wake)
         try:
-            err = stale.refresh.exception(self.patience(stale))
-        except TimeoutError:
-            return stale
-        if err is None:
-            return Answered(stale.refresh.result())
-        return stale if isinstance(err, LoadDroppedError) else Raised(err, err.__traceback__, get_ident())
-
-    def ask(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
-        """Answer a call for which no answer stood on the hit path."""
-        standing = self.look(key)
-        if standing is not None:
-            return standing
-        asker = current_asker()
-        if inside() is not None or (asker is not None and asker.boarding):
-            return self._ask_inside(strategy, key, callback)
-        while True:
-            flight: ThreadFlight[K, V, E] = Flight(asker)
-            token = ASKER.set(flight)
-            try:
-                with flight.latch: step = self._board(strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
-            finally:
-                ASKER.reset(token)
-            self._staff()
-            self.report(key, flight)
-            if not isinstance(step, Flight):
-                return step
-            with waiting(asker, step):
-                self.reports.join(key)
-                step.wait()
-            if step.landing is not None:
-                return step.landing
-            self._tidy(key, step)
-
-    def ask_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
-        """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
-        wanted = tuple(dict.fromkeys(keys))
-        self.check_open()
-        asker, landings = current_asker(), self.look_at(wanted)
-        if inside() is not None or (asker is not None and asker.boarding):
-            landings |= self._many_inside(tuple(key for key in wanted if key not in landings), callback)
-        while len(landings) < len(wanted):
-            batch: ThreadBatch[K, V, E] = Batch(asker, tuple(key for key in wanted if key not in landings))
-            self._board_many(batch, callback)
-            for key, flight in batch.joined.items():
-                with waiting(asker, flight):
-                    self.reports.join(key)
-                    flight.wait()
-                if flight.landing is not None:
-                    batch.landings[key] = flight.landing
-                self._tidy(key, flight)
-            landings |= batch.landings
-        return self.answers(landings, wanted)
-
-    def _board_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
-        """Decide for each key, and lead those that are this call's own."""
-        token = ASKER.set(batch.flight)
-        try:
-            with batch.flight.latch: self._fly_many(batch, callback)  # noqa: E701  # fmt: skip
+            if job.landing is None:
+                over.acquire(timeout=min(seconds, LONGEST_WAIT))
         finally:
-            ASKER.reset(token)
-            for key, flight in batch.flights.items():
-                self._tidy(key, flight)
-            self._staff()
-            for key, flight in batch.flights.items():
-                self.report(key, flight)
+            job.waiting.remove(wake)
 
-    def _fly_many(self, batch: ThreadBatch[K, V, E], callback: BatchCallback[K, V, E]) -> None:
-        self.board(self.state, batch, partial(_alone, callback), self._clock())
-        if not batch.own:
-            return
-        with waiting(batch.flight.asker, batch.flight):
-            batch.flight.calling = True
-            returned = _attempt_many(callback, tuple(batch.own))
-            batch.flight.calling = False
-        self.land_batch(self.state, batch, returned)
-        check_surplus(batch.own, returned)
+    def timer(self) -> float:
+        """Give an instant of real time."""
+        return time.monotonic()
 
-    def _many_inside(self, keys: tuple[K, ...], callback: BatchCallback[K, V, E]) -> dict[K, Landing[V, E]]:
-        """Answer where nothing may be waited for, or stored."""
-        at_hand, began_at = self.at_hand_of(keys), self._clock()
-        missing = tuple(key for key in keys if key not in at_hand)
-        return at_hand | (self.uncached_of(missing, _attempt_many(callback, missing), began_at) if missing else {})
+    def has_block(self) -> bool:
+        """Say yes: threads need none."""
+        return True
 
-    def _ask_inside(self, strategy: Strategy, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | Stale[V, E]:
-        """Answer a call that comes from inside a change, or from between the steps of a load that this thread leads.
+    def has_background(self) -> bool:
+        """Whether a worker could be had of late: one that was refused once may be had the next time."""
+        return self._refusals < REFUSALS
 
-        Nothing may be waited for there: the callback runs uncached.
+    def wake(self, flight: Flight[V, E]) -> None:
+        """Nobody: the latch does."""
+
+    def tell(self, jobs: Sequence[ThreadJob[K, V, E]], *, here: bool) -> None:
+        """Resolve futures; in a caller's thread have another do it, where one can be had.
+
+        Their callbacks are the user's, and an interrupt of the caller must not strike in the middle.
         """
-        now = self._clock()
-        at_hand = self.at_hand(strategy, key, now)
-        return self.uncached(key, attempt(callback, key, self.measured), now) if at_hand is None else at_hand
+        promised = [job for job in jobs if job.refresh is not None]
+        if promised and here:
+            resolve_all(promised)
+        elif promised:
+            start_thread(partial(resolve_all, promised), "lastcache-resolve", lambda _why: resolve_all(promised))
 
-    def _board(
-        self,
-        strategy: Strategy,
-        key: K,
-        callback: Callback[K, V, E],
-        flight: ThreadFlight[K, V, E],
-        asker: Asking | None,
-    ) -> Landing[V, E] | Stale[V, E] | ThreadFlight[K, V, E]:
-        """Decide, and lead ``flight`` where that is the decision; give the flight to join where there is one."""
-        try:
-            try:
-                step = self._guard.run(self.state.decide, strategy, key, callback, flight, self._clock())
-                if step is not flight:
-                    return step
-                if asker is None:
-                    return self._fly(key, callback, flight)
-                with waiting(asker, flight):
-                    return self._fly(key, callback, flight)
-            finally:
-                if flight.untidy:
-                    self._tidy(key, flight)
-        finally:
-            # An interrupt may have struck inside the first.
-            if flight.untidy:
-                self._tidy(key, flight)
+    def start(self, spare: int = 0) -> None:
+        """Wake or start a worker if the queue wants one. If no thread can start, what is queued is dropped.
 
-    def _fly(self, key: K, callback: Callback[K, V, E], flight: ThreadFlight[K, V, E]) -> Landing[V, E]:
-        """Run ``callback`` and land its outcome."""
-        flight.calling = True
-        attempted = attempt(callback, key, self.measured)
-        flight.calling = False
-        return self.land(self.state, key, flight, attempted)
-
-    def _tidy(self, key: K, flight: ThreadFlight[K, V, E]) -> None:
-        """Put in order what the leader of ``flight`` left: nothing where it landed and no ``refresh`` is waited for."""
-        if not flight.untidy:
-            return
-        if flight.landing is None:
-            self._guard.run(self.state.abandon, key, flight)
-            self._staff()
-        elif flight.behind is not None:
-            resolve_elsewhere(flight.behind.refreshes, flight.landing)
-        flight.untidy = False
-
-    def _staff(self) -> None:
-        """Start a worker if the queue wants one. Where none can be had, what nobody will run is dropped."""
-        if not self.state.background.queue:
+        ``spare`` is how many of the queued loads the caller is about to take itself.
+        """
+        queued = len(self.state.loads.queue) - spare
+        if queued <= 0 or self._workers.is_full() or inside() is not None:
             return
         worker = Worker()
         try:
-            if self._guard.run(self.state.background.hire, worker):
-                self._start(partial(self._work, worker, get_ident()), partial(self._dismiss, worker))
+            self._start(worker, queued)
         except BaseException:
-            self._guard.run(self.state.background.dismiss, worker)
-            self._staff()
+            # An interrupt: its traceback keeps the worker, who would be counted as on the way.
+            self.guard.run(self._workers.forget, worker)
             raise
 
-    def _start(self, work: Callable[[], object], refused: Callable[[str], object]) -> None:
+    def _start(self, worker: Worker, queued: int) -> None:
+        hired = self.guard.run(self._workers.hire, worker, queued)
+        if self.state.outbox:
+            self.notify(self)
+        if isinstance(hired, Worker):
+            self._launch(hired)
+        elif hired is not None:
+            hired.put(self)
+
+    def _launch(self, worker: Worker) -> None:
         if self._executor is None:
-            start_thread(work, "lastcache-refresh", refused)
+            start_thread(partial(_serve, [self], worker), "lastcache-refresh", partial(self._refuse, worker))
             return
         try:
-            self._executor(work)
+            self._executor(partial(self._serve_inline, worker, get_ident()))
         except BaseException as err:
-            refused(str(err))
+            self._refuse(worker, str(err))
             if not isinstance(err, Exception):
                 raise
 
-    def _dismiss(self, worker: Worker, why: str) -> None:
-        self._guard.run(self.state.background.dismiss, worker)
-        self._drop(self._guard.run(self.state.strand), why)
+    def _refuse(self, worker: Worker, why: str) -> None:
+        self.guard.run(self._strand, worker, why)
+        self.notify(self)
 
-    def _work(self, worker: Worker, starter: int) -> None:
-        """Run queued loads until none is left.
+    def _strand(self, worker: Worker, why: str) -> None:
+        self._workers.forget(worker)
+        if self._workers.is_alone():
+            self._refusals += not is_exiting()
+            self.state.strand(why)
 
-        An executor may do so at once, in the thread that started it: then a callback that runs there waits for them.
+    def begin_work(self, worker: Worker) -> bool:
+        """Let ``worker`` be at work; say whether there is room."""
+        self._refusals = 0
+        return self.guard.run(self._workers.begin, worker)
+
+    def retire(self, mailbox: Mailbox) -> bool:
+        """Let an idle worker end; not so if it was sent for meanwhile."""
+        return self.guard.run(self._workers.retire, mailbox)
+
+    def _serve_inline(self, worker: Worker, starter: int) -> None:
+        """Work for an executor, until nothing is queued.
+
+        It may do so at once, in the thread that started it: then a callback that runs there waits for these loads.
         """
-        asker = current_asker() if get_ident() == starter else None
+        asker = current_load() if get_ident() == starter else None
         try:
-            while (queued := self._guard.run(self.state.background.next, worker)) is not None:
-                self._refresh(queued, asker)
+            if self.begin_work(worker):
+                self.work(worker, None, asker)
         finally:
-            self._guard.run(self.state.background.leave, worker)
-            self._staff()
+            self.guard.run(self._workers.leave, worker)
 
-    def _refresh(self, queued: ThreadQueued[K, V, E], asker: Asking | None) -> None:
-        """Run one background load, and tell who waits for it how it ended, whatever was raised."""
-        flight: ThreadFlight[K, V, E] = Flight(None)
-        behind = self._fly_behind
+    def work_safely(self, worker: Worker, mailbox: Mailbox) -> bool:
+        """Do as ``work`` does, and give the worker's place back whatever comes out of it."""
         try:
-            with waiting(asker, flight), flight.latch: landing = queued.context.run(behind, queued, flight)  # noqa: E701  # fmt: skip
-        except BaseException as struck:
-            landing = Raised(struck, struck.__traceback__, get_ident())
-        if landing is None:
+            return self.work(worker, mailbox)
+        except BaseException:
+            self.guard.run(self._workers.leave, worker)
+            self.start()
+            raise
+
+    def work(self, worker: Worker, mailbox: Mailbox | None, asker: LoadNode | None = None) -> bool:
+        """Run queued loads until none is left; say whether the worker rests at ``mailbox`` now, or has left."""
+        while True:
+            # Others are started before this one takes its load: an executor may run them in this very thread.
+            with suppress(BaseException):
+                self.start(spare=1)
+            flight: Flight[V, E] = Flight(LoadNode(None))
+            with flight.latch: job = self._lead_next(worker, mailbox, asker, flight)  # noqa: E701  # fmt: skip
+            if not isinstance(job, Job):
+                self.notify(self, here=True)
+                self.start()
+                return job
+            self.end_refresh(self, job, flight)
+            del job, flight
+
+    def _lead_next(
+        self, worker: Worker, mailbox: Mailbox | None, asker: LoadNode | None, flight: Flight[V, E]
+    ) -> ThreadJob[K, V, E] | bool:
+        try:
+            job = self.guard.run_now(self._take, worker, mailbox, flight)
+        except Exception as err:  # the clock's own error
+            return self.guard.run(self._take_none, worker, Raised(err, err.__traceback__))
+        if not isinstance(job, Job):
+            return job
+        try:
+            if asker is None:
+                job.context.run(drive, self.refresh, self, job.key, job.callback, flight)
+            else:
+                with WaitEdge(asker, flight.node):
+                    job.context.run(drive, self.refresh, self, job.key, job.callback, flight)
+        except BaseException as err:
+            self.guard.run(self.state.fail, job.key, flight, Raised(err, err.__traceback__))
+        return job
+
+    def _take(
+        self, now: int, worker: Worker, mailbox: Mailbox | None, flight: Flight[V, E]
+    ) -> ThreadJob[K, V, E] | bool:
+        """Begin the next load; where there is none, rest or leave in the same step, so that none is overlooked."""
+        job = self.state.start_next(now, flight)
+        if job is not None:
+            return job
+        if mailbox is None or self.state.closed:
+            self._workers.leave(worker)
+            return False
+        self._workers.rest(worker, mailbox)
+        return True
+
+    def _take_none(self, worker: Worker, raised: Raised) -> bool:
+        """Tell who waits for the next load that it could not begin, and leave."""
+        self._workers.leave(worker)
+        self.state.end_oldest(raised)
+        return False
+
+    def close(self) -> None:
+        """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
+        self.guard.write(self.state.shut)
+        for mailbox in self.read(self._workers.dismiss):
+            mailbox.put(None)
+        self.settle_up()
+
+    def reset_after_fork(self) -> None:
+        """Begin with a free lock, no load and no worker, as the child of a fork must; the entries stay."""
+        self.guard = Guard(self.clock)
+        self._workers = Workers(self._limit)
+        self.state.reset_after_fork("the process forked")
+        if self.state.outbox:
+            start_thread(partial(self.notify, self, here=True), "lastcache-forked", lambda _why: None)
+
+
+def _serve(held: "list[ThreadShell[K, V, E]]", worker: Worker) -> None:
+    """Work for a cache, without keeping it alive while there is nothing to do: a thread keeps its arguments."""
+    shell = held.pop()
+    if not shell.begin_work(worker):
+        return
+    while True:
+        mailbox = Mailbox()
+        if not shell.work_safely(worker, mailbox):
             return
-        self.report_behind(queued.key, flight, landing)
-        resolve_all(queued.refreshes, landing)
-        if isinstance(landing, Raised):
-            landing.forget_frames()
-            self._guard.run(self.state.table.detach, queued.key, queued)
-            # This frame still runs, and the traceback leads to it: it must not lead back to the exception.
-            del landing, queued, flight
+        known = ref(shell, mailbox.put)
+        del shell
+        caller = _caller(mailbox, known)
+        if caller is None:
+            return
+        shell = caller
+        del caller, known
 
-    def _fly_behind(self, queued: ThreadQueued[K, V, E], flight: ThreadFlight[K, V, E]) -> Landing[V, E] | None:
-        """Lead ``flight`` in place of ``queued``, in the context of the caller who left it."""
-        ASKER.set(flight)
-        try:
-            started = self._guard.run(self.state.start, queued, flight, self._clock())
-            if not isinstance(started, Flight):
-                return started
-            self.report_start(queued.key)
-            return self._fly(queued.key, queued.callback, flight)
-        finally:
-            flight.behind = None
-            self._tidy(queued.key, flight)
+
+def _caller(mailbox: Mailbox, known: "ref[ThreadShell[K, V, E]]") -> "ThreadShell[K, V, E] | None":
+    """Wait for the cache to send for its idle worker; None where the worker is to end."""
+    try:
+        sent = mailbox.get(timeout=LINGER)
+    except Empty:
+        alive = known()
+        return None if alive is None or alive.retire(mailbox) else alive
+    return cast("ThreadShell[K, V, E]", sent) if isinstance(sent, ThreadShell) else None
+
+
+def _release(lock: Lock) -> None:
+    with suppress(RuntimeError):
+        lock.release()
 
 
 def _alone(callback: BatchCallback[K, V, E], key: K) -> Outcome[V, E]:
@@ -308,13 +326,3 @@ def _alone(callback: BatchCallback[K, V, E], key: K) -> Outcome[V, E]:
     returned = callback((key,))
     check_mapping(returned)
     return outcome_of(key, returned)
-
-
-def _attempt_many(callback: BatchCallback[K, V, E], keys: tuple[K, ...]) -> Mapping[K, Outcome[V, E]] | Raised:
-    """Call ``callback``; what it raises comes back as a value, as in ``attempt``."""
-    try:
-        returned = callback(keys)
-        check_mapping(returned)
-    except Exception as err:
-        return Raised(err, err.__traceback__, get_ident())
-    return returned

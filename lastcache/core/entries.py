@@ -3,16 +3,19 @@
 An entry is *dead* when it can never be given again. It is dropped when it is met, and by a sweep: each write looks at
 two entries, in the order in which they were looked at last. So whatever dies is gone before the keys that are written
 have come round twice, without a thread of its own, and no write pays more than a constant.
+
+A key whose hash or comparison raises, or changes, is an error of its own callers. It never breaks the write of another
+key: what cannot be looked up any more is left where it is.
 """
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache.core.policy import FOREVER, Policy
 from lastcache.core.sieve import Node, Sieve
 from lastcache.core.states import Answer, Entry, Fresh, NegativelyCached
 from lastcache.core.transitions import dead
+from lastcache.core.values import value
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -22,7 +25,7 @@ SWEPT_BY_A_WRITE: Final = 2
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class BoundedEntry(Generic[K, V, E]):
     """An entry of a bounded cache, with its place in the eviction queue; a fresh one is its answer and ``until``."""
 
@@ -34,103 +37,111 @@ class BoundedEntry(Generic[K, V, E]):
 
 @final
 class Removed(NamedTuple, Generic[K]):
-    """A key that was dropped on the way, with what was stored: to make room, or because it was dead."""
+    """A key that was dropped to make room, or because its entry was dead, with what was stored."""
 
     key: K
-    kept: object
+    stored: object
     evicted: bool
 
 
-Kept: TypeAlias = Entry[V, E] | BoundedEntry[K, V, E]
+AnyEntry: TypeAlias = Entry[V, E] | BoundedEntry[K, V, E]
+"""An entry as it stands in the dict."""
 
 
 @final
 class Entries(Generic[K, V, E]):
     """The entries of one cache.
 
-    ``entries`` stays the same dict for good, so that a shell may read it without the lock; where there is a bound each
-    entry there is ``BoundedEntry``. ``valueless`` has the keys of which only a failure is remembered.
-    ``let_go`` collects what was dropped on the way, for the shell to release, and to tell of, after the lock.
+    ``stored`` stays the same dict for good, so that a shell may read it without the lock; where there is a bound each
+    entry there is a ``BoundedEntry``. ``failures`` has the keys of which only a failure is remembered.
+    ``removed`` collects what was dropped on the way, for the shell to release, and to report, after the lock.
     """
 
-    __slots__ = ("_max_entries", "_mortal", "_policy", "_sieve", "_turns", "entries", "let_go", "valueless")
+    __slots__ = ("_can_die", "_max_entries", "_policy", "_sieve", "_sweep_order", "failures", "removed", "stored")
 
     def __init__(self, policy: Policy, max_entries: int | None = None) -> None:
         self._policy = policy
         windows = max(policy.stale_if_error, policy.stale_while_revalidate)
-        self._mortal = windows < FOREVER or policy.negative_ttl > 0
+        self._can_die = windows < FOREVER or policy.negative_ttl > 0
         self._max_entries = max_entries
         self._sieve = Sieve[K]()
-        self._turns = OrderedDict[K, None]()
-        self.entries: dict[K, Kept[V, E, K]] = {}
-        self.valueless: dict[K, None] = {}
-        self.let_go = deque[Removed[K]]()
+        self._sweep_order = OrderedDict[K, None]()
+        self.stored: dict[K, AnyEntry[V, E, K]] = {}
+        self.failures: dict[K, None] = {}
+        self.removed = deque[Removed[K]]()
 
     @property
     def bounded(self) -> bool:
-        """Whether there is a bound, so that every entry is ``BoundedEntry`` and a hit has to mark it."""
+        """Whether there is a bound, so that every entry is a ``BoundedEntry`` and a hit has to mark it."""
         return self._max_entries is not None
 
     def __len__(self) -> int:
-        """Count the keys that have a value."""
-        return len(self.entries) - len(self.valueless)
+        """Count the keys that have a value. Without the lock it may miss one that is being dropped."""
+        return max(0, len(self.stored) - len(self.failures))
 
     def get(self, key: K) -> Entry[V, E] | None:
         """Give the entry of ``key``."""
-        kept = self.entries.get(key)
-        return None if kept is None else entry_of(kept)
+        stored = self.stored.get(key)
+        return None if stored is None else entry_of(stored)
 
-    def met(self, key: K, now: int) -> Entry[V, E] | None:
-        """Give the entry of ``key``, unless it is dead: then it is gone."""
-        entry = self.get(key)
-        if entry is None or not self._mortal or not dead(self._policy, entry, now):
+    def read(self, key: K, now: int) -> Entry[V, E] | None:
+        """Give the entry of ``key`` to a call: an eviction spares it for a while. A dead one is dropped."""
+        stored = self.stored.get(key)
+        if stored is None:
+            return None
+        if isinstance(stored, BoundedEntry):
+            stored.node.visited = True
+        return self._live(key, entry_of(stored), now)
+
+    def _live(self, key: K, entry: Entry[V, E], now: int) -> Entry[V, E] | None:
+        """Give ``entry`` unless it is dead: then it is dropped."""
+        if not self._can_die or not dead(self._policy, entry, now):
             return entry
-        self.let_go.append(Removed(key, self.drop(key), evicted=False))
+        self.removed.append(Removed(key, self.drop(key), evicted=False))
         return None
 
     def put(self, key: K, entry: Entry[V, E], now: int) -> object:
         """Store ``entry``, sweep a little, evict what is too much, and give what was there before."""
-        replaced = self.entries.get(key)
-        kept = entry if self._max_entries is None else self._held(key, entry, replaced, self._max_entries)
-        if not self._mortal:
-            self.entries[key] = kept
+        replaced = self.stored.get(key)
+        stored = entry if self._max_entries is None else self._bounded_entry(key, entry, replaced, self._max_entries)
+        if not self._can_die:
+            self.stored[key] = stored
             return replaced
-        self._turns[key] = None
+        self._sweep_order[key] = None
         if isinstance(entry, NegativelyCached):
-            self.valueless[key] = None
-            self.entries[key] = kept
+            self.stored[key], self.failures[key] = stored, None
         else:
-            self.entries[key] = kept
-            self.valueless.pop(key, None)
+            self.stored[key] = stored
+            self.failures.pop(key, None)
         self._sweep(now)
         return replaced
 
     def drop(self, key: K) -> object:
         """Forget ``key``, and give what was there."""
-        self._turns.pop(key, None)
-        self.valueless.pop(key, None)
-        kept = self.entries.pop(key, None)
-        if isinstance(kept, BoundedEntry):
-            self._sieve.remove(kept.node)
-        return kept
+        self._sweep_order.pop(key, None)
+        stored = self.stored.pop(key, None)
+        self.failures.pop(key, None)
+        if isinstance(stored, BoundedEntry):
+            self._sieve.remove(stored.node)
+        return stored
 
     def clear(self) -> object:
         """Forget everything, and give what was there; nothing is looked up, so no key can object."""
-        cleared = self.entries.copy(), self._turns.copy(), self.valueless.copy()
-        self._turns.clear()
-        self.valueless.clear()
+        cleared = self.stored.copy(), self._sweep_order, self.failures.copy()
+        self._sweep_order = OrderedDict[K, None]()
         self._sieve.clear()
-        self.entries.clear()
+        self.stored.clear()
+        self.failures.clear()
         return cleared
 
-    def _held(
-        self, key: K, entry: Entry[V, E], replaced: Kept[V, E, K] | None, max_entries: int
+    def _bounded_entry(
+        self, key: K, entry: Entry[V, E], replaced: AnyEntry[V, E, K] | None, max_entries: int
     ) -> BoundedEntry[K, V, E]:
-        """Hold ``entry`` in the place that its key has in the queue, or in a new one, for which others make room."""
+        """Keep the place that the key has in the queue, or make one, for which others make room."""
         if isinstance(replaced, BoundedEntry):
             node = replaced.node
         else:
-            while len(self.entries) >= max_entries and self._sieve.tail is not None:
+            while len(self.stored) >= max_entries and self._sieve.tail is not None:
                 self._evict()
             node = self._sieve.insert(key)
         return BoundedEntry(entry.answer, entry.until, node, None if isinstance(entry, Fresh) else entry)
@@ -138,22 +149,42 @@ class Entries(Generic[K, V, E]):
     def _evict(self) -> None:
         """Make room. The entry goes first: what an interrupt leaves in the queue without an entry goes with time."""
         node = self._sieve.victim()
-        kept = self.entries.get(node.key)
-        if isinstance(kept, BoundedEntry) and kept.node is node:
-            self.let_go.append(Removed(node.key, self.entries.pop(node.key), evicted=True))
-            self._turns.pop(node.key, None)
-            self.valueless.pop(node.key, None)
-        self._sieve.remove(node)
+        try:
+            self._drop_evicted(node)
+        finally:
+            self._sieve.remove(node)
+
+    def _drop_evicted(self, node: Node[K]) -> None:
+        try:
+            stored = self.stored.get(node.key)
+            if isinstance(stored, BoundedEntry) and stored.node is node:
+                self.removed.append(Removed(node.key, self.stored.pop(node.key), evicted=True))
+                self.failures.pop(node.key, None)
+                self._sweep_order.pop(node.key, None)
+        except Exception:  # the key's own error, which is no business of this write
+            return
 
     def _sweep(self, now: int) -> None:
-        for _ in range(min(SWEPT_BY_A_WRITE, len(self._turns))):
-            key = next(iter(self._turns))
-            self._turns.move_to_end(key)
-            self.met(key, now)
+        for _ in range(min(SWEPT_BY_A_WRITE, len(self._sweep_order))):
+            try:
+                key = next(iter(self._sweep_order))
+                self._sweep_order.move_to_end(key)
+            except Exception:  # the key's own error, which is no business of this write
+                self._sweep_order.popitem(last=False)
+            else:
+                self._sweep_one(key, now)
+
+    def _sweep_one(self, key: K, now: int) -> None:
+        try:
+            entry = self.get(key)
+            if entry is not None:
+                self._live(key, entry, now)
+        except Exception:  # the key's own error, which is no business of this write
+            return
 
 
-def entry_of(kept: Kept[V, E, K]) -> Entry[V, E]:
-    """Give the entry, whether it is held or not."""
-    if not isinstance(kept, BoundedEntry):
-        return kept
-    return Fresh(kept.answer, kept.until) if kept.entry is None else kept.entry
+def entry_of(stored: AnyEntry[V, E, K]) -> Entry[V, E]:
+    """Give the entry, bounded or not."""
+    if not isinstance(stored, BoundedEntry):
+        return stored
+    return Fresh(stored.answer, stored.until) if stored.entry is None else stored.entry

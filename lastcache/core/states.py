@@ -11,12 +11,12 @@ An entry is the cache's last word on one key: **an answer, and the instant until
 - ``NegativelyCached``: a load failed where there was no value. The answer is the failure.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar, final
 
 from returns.result import Result
 
+from lastcache.core.values import value
 from lastcache.records import CachedValue, LoadFailure
 
 V = TypeVar("V")
@@ -35,7 +35,7 @@ NEVER: Final = -(1 << 62)
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Fresh(Generic[V_co, E_co]):
     """A loaded or set value. ``until`` is the end of its freshness."""
 
@@ -44,7 +44,7 @@ class Fresh(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class RefreshAhead(Generic[V_co, E_co]):
     """A loaded or set value whose early load is due past ``until``; it is fresh until ``fresh_until``, later on."""
 
@@ -54,7 +54,7 @@ class RefreshAhead(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Extended(Generic[V_co, E_co]):
     """An expired value that a covered failure gave again. ``until`` is the end of the extension.
 
@@ -68,7 +68,7 @@ class Extended(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Refused(Generic[V_co, E_co]):
     """An expired value that the last failure did not allow to give. ``expired_at`` is the deadline that it missed."""
 
@@ -80,7 +80,7 @@ class Refused(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class NegativelyCached(Generic[V_co, E_co]):
     """A failure of a key without a value. ``until`` is how long it is remembered."""
 
@@ -106,16 +106,8 @@ class Strategy(Enum):
     STALE_WHILE_REVALIDATE = "stale-while-revalidate"
 
 
-class Traffic(Enum):
-    """How far the load of a key has come: there is none, it waits for a worker, or its callback runs."""
-
-    NONE = "none"
-    QUEUED = "queued"
-    RUNNING = "running"
-
-
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Serve(Generic[V_co, E_co]):
     """Give this answer; it still stands."""
 
@@ -123,7 +115,7 @@ class Serve(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class ServeAndRefresh(Generic[V_co, E_co]):
     """Give this answer, which is fresh, and see to it that an early load is under way; nobody waits for that."""
 
@@ -131,7 +123,7 @@ class ServeAndRefresh(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Revalidate(Generic[V_co, E_co]):
     """Give this stale value at once, and see to it that a load is under way."""
 
@@ -139,13 +131,13 @@ class Revalidate(Generic[V_co, E_co]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Load:
     """Run the caller's own callback; a queued load of the key is taken over."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value
 class Join:
     """Wait for the load under way."""
 
@@ -157,10 +149,5 @@ LOAD: Final = Load()
 JOIN: Final = Join()
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Transition(Generic[V_co, E_co]):
-    """The answer for those who waited for a load, and what is stored from now on."""
-
-    answer: Answer[V_co, E_co]
-    entry: Entry[V_co, E_co] | None
+Transition: TypeAlias = tuple[Answer[V, E], Entry[V, E] | None]
+"""The answer for those who waited for a load, and what is stored from now on."""

@@ -52,21 +52,30 @@ from lastcache.core.states import (
     ServeAndRefresh,
     Stored,
     Strategy,
-    Traffic,
     Transition,
 )
+from lastcache.core.traffic import Running, Traffic
+from lastcache.core.values import SUCCESS
 from lastcache.records import CachedValue, LoadFailure
 
 V = TypeVar("V")
 E = TypeVar("E")
 
 
-def lookup(policy: Policy, strategy: Strategy, entry: Entry[V, E] | None, traffic: Traffic, now: int) -> Decision[V, E]:
+def lookup(
+    policy: Policy,
+    strategy: Strategy,
+    entry: Entry[V, E] | None,
+    traffic: Traffic[object, object] | None,
+    now: int,
+) -> Decision[V, E]:
     """Decide what a call has to do.
 
     Law: ``now <= entry.until`` implies ``Serve(entry.answer)``.
     """
-    if entry is not None and now <= entry.until:
+    if entry is None:
+        return JOIN if isinstance(traffic, Running) else LOAD
+    if now <= entry.until:
         return Serve(entry.answer)
     if isinstance(entry, RefreshAhead) and now <= entry.fresh_until:
         return ServeAndRefresh(entry.answer)
@@ -76,7 +85,7 @@ def lookup(policy: Policy, strategy: Strategy, entry: Entry[V, E] | None, traffi
         and now <= fresh_until(entry) + policy.stale_while_revalidate
     ):
         return Revalidate(view(entry, now))
-    return JOIN if traffic is Traffic.RUNNING else LOAD
+    return JOIN if isinstance(traffic, Running) else LOAD
 
 
 def fresh(
@@ -84,7 +93,9 @@ def fresh(
 ) -> Fresh[V, Never] | RefreshAhead[V, Never]:
     """Make the entry of a value that came in at ``now``; ``ttl`` is its own, if it has one, and 0 makes it expired."""
     answer = Success(CachedValue(value))
-    lasts_for = _shortened(policy, policy.global_ttl if ttl is None else ttl, draw)
+    lasts_for = policy.global_ttl if ttl is None else ttl
+    if policy.jitter:
+        lasts_for = _shortened(policy, lasts_for, draw)
     if lasts_for == 0:
         return Fresh(answer, now - 1)
     if policy.refresh_after < lasts_for:
@@ -107,12 +118,12 @@ def settle(
     A failure changes neither the stored value nor the end of its freshness,
     and it changes nothing that is answered while the value is fresh or the stored answer stands.
     """
-    if is_successful(outcome):
+    if type(outcome) is SUCCESS:
         entered = fresh(policy, outcome.unwrap(), now, ttl=ttl, draw=draw)
-        return Transition(entered.answer, entered)
+        return entered.answer, entered
     failure = outcome.failure()
     if entry is not None and now <= entry.until:
-        return Transition(entry.answer, entry)
+        return entry.answer, entry
     if entry is None or isinstance(entry, NegativelyCached) or dead(policy, entry, now):
         return _denied(policy, failure.err, now)
     return _settle_failure(policy, entry, failure, now, draw)
@@ -122,10 +133,10 @@ def _settle_failure(
     policy: Policy, entry: Stored[V, E], failure: LoadFailure[E], now: int, draw: float
 ) -> Transition[V, E]:
     if isinstance(entry, RefreshAhead) and now <= entry.fresh_until:
-        return Transition(entry.answer, _put_off(policy, entry, now))
+        return entry.answer, _put_off(policy, entry, now)
     covered = failure.use_stale and now <= fresh_until(entry) + policy.stale_if_error
     settled = _extend(policy, entry, failure.err, now, draw) if covered else _refuse(policy, entry, failure.err, now)
-    return Transition(settled.answer, settled)
+    return settled.answer, settled
 
 
 def outrun(entry: Entry[V, E] | None, outcome: Outcome[V, E], now: int) -> Answer[V, E]:
@@ -222,7 +233,7 @@ def _refuse(policy: Policy, entry: Stored[V, E], err: E, now: int) -> Refused[V,
 def _denied(policy: Policy, err: E, now: int) -> Transition[Never, E]:
     """Answer with a failure where there is no value, and remember it where failures are remembered."""
     answer = Failure(err)
-    return Transition(answer, NegativelyCached(answer, now + policy.negative_ttl) if policy.negative_ttl else None)
+    return answer, NegativelyCached(answer, now + policy.negative_ttl) if policy.negative_ttl else None
 
 
 def _put_off(policy: Policy, entry: RefreshAhead[V, E], now: int) -> Fresh[V, E] | RefreshAhead[V, E]:

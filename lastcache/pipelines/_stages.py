@@ -97,6 +97,7 @@ def future_cached(
 
     >>> import anyio
     >>> from returns.future import future_safe
+    >>> from lastcache.pipelines import future_stale_on
     >>> from lastcache.tasks import AsyncLastCache
     >>> @future_cached(AsyncLastCache[str, int, Exception]())
     ... @future_stale_on(OSError)

@@ -106,7 +106,7 @@ def entries(
         now += draw(st.integers(0, 90))
         if entry is not None and draw(st.booleans()):
             entry = expire(entry, now)
-        entry = settle(policy, entry, draw(outcomes(values, errors)), now, draw=draw(draws)).entry
+        _, entry = settle(policy, entry, draw(outcomes(values, errors)), now, draw=draw(draws))
     return (fresh(policy, draw(values), now) if entry is None else entry), now
 
 

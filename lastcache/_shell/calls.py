@@ -1,0 +1,255 @@
+"""A call of the cache from beginning to end, written once for threads and tasks.
+
+Everything here is a script: an ``async`` function over a ``Place``, which says how to call and how to wait there.
+In tasks a script is awaited. In threads nothing that it awaits ever suspends, and ``drive`` runs it to its end at once:
+an interrupt strikes it at a line, as it strikes any function.
+
+It decides under the guard and acts after it: no callback, no observer, and nobody who waits for a load, runs inside.
+A flight is led inside ``with flight.latch``, one line for the reason that ``guard`` gives: that frees those who joined
+however the leader ends. ``clean_up`` mends what an interrupted leader left, and may be called again.
+"""
+
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from lastcache._shell.flight import Flight, Job, Landing, Raised, Stale
+from lastcache._shell.frames import forget_frames
+from lastcache._shell.guard import HERE, inside
+from lastcache._shell.inflight import INSIDE
+from lastcache._shell.outcomes import check_outcome
+from lastcache._shell.place import Place
+from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
+from lastcache._shell.shell import Shell
+from lastcache.core.states import Answer, Outcome, Strategy
+from lastcache.core.transitions import kept_error, settle
+from lastcache.core.values import SUCCESS
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C", bound=Callable[..., Any])
+T = TypeVar("T")
+W = TypeVar("W")
+X = TypeVar("X")
+Y = TypeVar("Y")
+Z = TypeVar("Z")
+
+
+def drive(script: Callable[[W, X, Y, Z], Coroutine[Any, Any, T]], first: W, second: X, third: Y, fourth: Z) -> T:
+    """Run a script that never suspends.
+
+    It is made and begun in one expression, with its arguments one by one: CPython looks for no signal between, so that
+    none leaves it unawaited.
+    """
+    try:
+        script(first, second, third, fourth).send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise RuntimeError("a script in threads has nothing to suspend for")
+
+
+class Returned(NamedTuple, Generic[V, E]):
+    """What a callback returned, and the value's own TTL in nanoseconds, if it has one."""
+
+    outcome: Outcome[V, E]
+    ttl: int | None
+
+
+class Calls(Shell[K, V, E, C]):
+    """The calls of one cache."""
+
+    __slots__ = ()
+
+    async def wait_softly(
+        self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C
+    ) -> Landing[V, E] | Stale[K, V, E, C]:
+        """Answer a call that waits for its load, but no longer than the soft timeout where stale data may be given.
+
+        When the time is over, or the load behind was dropped or interrupted, it looks up again, once: what stands by
+        then is given, or a stale value that may be; else it joins the load that runs, or loads with its own callback.
+        Where no worker can be had, time and again, it loads with its own callback, too.
+        """
+        if not place.has_block():
+            return await self.ask(place, Strategy.STALE_IF_ERROR, key, callback)
+        step = await self.ask(place, strategy, key, callback)
+        if not isinstance(step, Stale):
+            return step
+        job = step.job
+        patience = self.soft_timeout_left(job.since, place.timer())
+        if job.landing is None and patience > 0:
+            await place.patiently(job, patience)
+        landing = job.landing
+        if landing is not None and job.is_for_all():
+            return cast("Landing[V, E]", landing)
+        found = self._look_again(place, strategy, key, callback)
+        if found is not None:
+            return found
+        return await self.ask(place, Strategy.STALE_IF_ERROR, key, callback, again=True)
+
+    def _look_again(
+        self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C
+    ) -> Answer[V, E] | Stale[K, V, E, C] | None:
+        if not place.has_background():
+            return None
+        return self.read_now(place.state.without_load, strategy, key, callback)
+
+    async def ask(  # noqa: C901  # a call from beginning to end; a coroutine more would cost more than it explains
+        self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C, *, again: bool = False
+    ) -> Landing[V, E] | Stale[K, V, E, C]:
+        """Answer a call for which no answer stood on the hit path; one that asks ``again`` was counted before."""
+        if self.count_hits and not again and (standing := self.count_hit(key)) is not None:
+            return standing
+        self.reports.misses += not again
+        asker = None if CURRENT_LOAD.get() is None else current_load()
+        if (HERE.guard is not None and inside() is not None) or (asker is not None and asker.is_between_steps()):
+            return await self._ask_inside(place, strategy, key, callback)
+        while True:
+            flight: Flight[V, E] = Flight(LoadNode(CURRENT_LOAD.get(), place.leader and place.leader()))
+            try:
+                try:
+                    with flight.latch: step = await self._lead(place, strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
+                finally:
+                    leave_load(flight.node)
+                    if place.state.needs_cleanup(flight):
+                        self.clean_up(place, key, flight)
+            except BaseException:
+                # An interrupt may have struck inside the first.
+                self.clean_up(place, key, flight)
+                raise
+            if self.entries.removed:
+                self.release_removed()
+            if flight.outcome is not None and flight.began_at is not None:
+                self.reports.load(key, flight.outcome, flight.began_at, flight.landed_at, background=False)
+            if not isinstance(step, Flight):
+                return step
+            await self.join_flight(place, key, step, asker)
+            if step.landing is not None:
+                return step.landing
+
+    async def join_flight(self, place: Place[K, V, E, C], key: K, flight: Flight[V, E], asker: LoadNode | None) -> None:
+        """Wait for a flight that another leads, and put it out of the way where it was abandoned."""
+        if asker is None:
+            self.reports.join(key)
+            await place.join(flight)
+        else:
+            with WaitEdge(asker, flight.node):
+                self.reports.join(key)
+                await place.join(flight)
+        self.clean_up(place, key, flight)
+
+    async def _lead(
+        self,
+        place: Place[K, V, E, C],
+        strategy: Strategy,
+        key: K,
+        callback: C,
+        flight: Flight[V, E],
+        asker: LoadNode | None,
+    ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+        """Decide, and fly where that is the decision; give the flight to join where there is one."""
+        CURRENT_LOAD.set(flight.node)
+        step = self.guard.run_now(place.state.decide, strategy, key, callback, flight)
+        if step is not flight:
+            return step
+        if asker is None:
+            return await self._fly(place, key, callback, flight)
+        with WaitEdge(asker, flight.node):
+            return await self._fly(place, key, callback, flight)
+
+    async def _fly(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> Landing[V, E]:
+        """Run ``callback``, and land its outcome."""
+        node = flight.node
+        node.calling = True
+        try:
+            outcome: Outcome[V, E] = callback(key)
+            if place.awaited is not None:
+                outcome = await place.awaited(outcome)
+            if type(outcome) is not SUCCESS:
+                check_outcome(outcome)
+            ttl = None if self.ttl_for is None else self.ttl_of_outcome(outcome)
+        except Exception as err:
+            if place.is_cancelled():
+                raise
+            raised = Raised(err, err.__traceback__)
+            node.calling = False
+            self.guard.run(place.state.crash, key, flight, raised)
+            return raised
+        node.calling = False
+        landing = self.guard.run_now(place.state.land, key, flight, outcome, ttl, self.draw() if self.jitter else 0.0)
+        flight.replaced = None
+        if type(outcome) is not SUCCESS:
+            self.forget_frames(key, outcome.failure().err)
+        return landing
+
+    def forget_frames(self, key: K, err: E) -> None:
+        """Let go of the frames of an error, if it is kept: they are those of this very thread."""
+        if kept_error(self.entries.get(key)) is err:
+            forget_frames(err)
+
+    def clean_up(self, place: Place[K, V, E, C], key: K, flight: Flight[V, E]) -> None:
+        """Put an abandoned flight out of the way, let those go on who joined, and tell what is to be told."""
+        if flight.landing is None and flight.began_at is not None:
+            self.guard.write(place.state.abandon, key, flight)
+        if flight.event is not None:
+            place.wake(flight)
+        if place.state.outbox:
+            self.notify(place)
+        if place.state.loads.queue:
+            place.start()
+
+    async def _ask_inside(
+        self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C
+    ) -> Landing[V, E] | Stale[K, V, E, C]:
+        """Answer a call that comes from inside a change, or from between the steps of a load that this thread leads.
+
+        Nothing may be waited for there: the callback runs uncached.
+        """
+        now = self.clock()
+        found = place.state.without_load(now, strategy, key, callback)
+        if found is None:
+            return self.uncached(key, await self._attempt(place, callback, key), now)
+        if isinstance(found, Stale):
+            self.reports.refusal(key, INSIDE)
+        return found
+
+    async def _attempt(self, place: Place[K, V, E, C], callback: C, key: K) -> Returned[V, E] | Raised:
+        """Call ``callback``. What it raises comes back as a value, except what is meant for one caller alone."""
+        try:
+            outcome = callback(key)
+            if place.awaited is not None:
+                outcome = await place.awaited(outcome)
+            check_outcome(outcome)
+            return Returned(outcome, self.ttl_of_outcome(outcome))
+        except Exception as err:
+            return Raised(err, err.__traceback__)
+
+    def uncached(self, key: K, returned: Returned[V, E] | Raised, began_at: int) -> Landing[V, E]:
+        """Answer a load that ran inside a change of the cache: settled, but not stored."""
+        now = self.clock()
+        if isinstance(returned, Raised):
+            self.reports.load(key, returned, began_at, now, background=False)
+            return returned
+        self.reports.load(key, returned.outcome, began_at, now, background=False)
+        return settle(self.state.policy, self.entries.get(key), returned.outcome, now)[0]
+
+    async def refresh(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> None:
+        """Run the background load that ``flight`` leads."""
+        CURRENT_LOAD.set(flight.node)
+        await self._fly(place, key, callback, flight)
+
+    def end_refresh(self, place: Place[K, V, E, C], job: Job[K, V, E, C], flight: Flight[V, E]) -> None:
+        """Report a background load, then tell who waits for it. What an observer raises has nobody to strike."""
+        try:
+            if flight.event is not None:
+                place.wake(flight)
+            with suppress(BaseException):
+                if flight.began_at is not None:
+                    self.reports.start(job.key)
+                self.release_removed()
+                self.report_load(job.key, flight, background=True)
+        finally:
+            if flight.tells is not None:
+                self.tell_of(place, flight.tells)
+            self.notify(place, here=True)
