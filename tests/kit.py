@@ -1,17 +1,15 @@
 """What the tests hold a cache with, beside ``lastcache.testing``: small caches, and threads that report."""
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-import pytest
 from returns.result import Result, Success
 
 from lastcache import CachedValue, Config, LastCache
-from lastcache._shell.flight import Flight
 from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock, ScriptedLoad
 
@@ -19,7 +17,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 E = TypeVar("E")
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = float(os.environ.get("PATIENCE", "20"))
 """The seconds after which a wait is called a hang."""
 
 TICK: Final = timedelta(microseconds=1)
@@ -92,28 +90,21 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen in time")
 
 
-JOINING: Final[list[int]] = []
-"""The threads that stand at a flight that another leads; see ``counting_joiners``."""
+def places(cache: Any) -> int:
+    """Count the places in which a cache has loads: its own, and those of the event loops that it has seen."""
+    return len(cache._shell.state.places)  # noqa: SLF001
 
 
-@contextmanager
-def counting_joiners() -> Iterator[None]:
-    """Note who waits for a flight. The interpreter's own view, ``sys._current_frames``, can crash CPython 3.11."""
-    wait = Flight[object, object, object, object].wait
-
-    def noted(flight: Flight[object, object, object, object]) -> None:
-        thread = threading.get_ident()
-        JOINING.append(thread)
-        try:
-            wait(flight)
-        finally:
-            JOINING.remove(thread)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Flight, "wait", noted)
-        yield
+def kept_in(cache: Any) -> int:
+    """Count all that a cache has stored, the failures that it remembers among them."""
+    return len(cache._entries)  # noqa: SLF001
 
 
-def await_joiners(count: int) -> None:
-    """Wait until ``count`` threads stand at a flight that another leads."""
-    until(lambda: len(JOINING) >= count)
+def queues_of(entries: Any) -> tuple[int, set[object]]:
+    """Count the places in the queue of evictions, and give the keys in that of the sweep."""
+    return len(entries._sieve), set(entries._sweep_order)  # noqa: SLF001
+
+
+def under_way(cache: Any) -> list[object]:
+    """Give the loads that a cache has under way or queued."""
+    return [load for loads in cache._shell.state.places for load in loads.traffic.values()]  # noqa: SLF001

@@ -29,7 +29,6 @@ from lastcache.core.states import (
     Serve,
     ServeAndRefresh,
     Strategy,
-    Traffic,
 )
 from lastcache.core.transitions import dead, expire, fresh, fresh_until, lookup, settle
 
@@ -75,9 +74,9 @@ def _of(option: str, policy: Policy, *states: str) -> Iterator[Situation]:
         "due early": (first, EARLY + 1),
         "expired": (first, expired_at),
         "past the window": (first, TTL + WINDOW + 1),
-        "extended": (settle(policy, first, failed("last"), expired_at).entry, expired_at + 1),
-        "refused": (settle(policy, first, failed("last", use_stale=False), expired_at).entry, expired_at + 1),
-        "remembered": (settle(policy, None, failed("last"), 0).entry, 1),
+        "extended": (settle(policy, first, failed("last"), expired_at)[1], expired_at + 1),
+        "refused": (settle(policy, first, failed("last", use_stale=False), expired_at)[1], expired_at + 1),
+        "remembered": (settle(policy, None, failed("last"), 0)[1], 1),
     }
     for state in states:
         yield Situation(option, state, policy, *reached[state])
@@ -93,13 +92,13 @@ def table() -> str:
 
 def _row(at: Situation) -> str:
     asked = [
-        _decision(lookup(at.policy, strategy, at.entry, Traffic.NONE, at.now))
+        _decision(lookup(at.policy, strategy, at.entry, None, at.now))
         for strategy in (Strategy.STALE_IF_ERROR, Strategy.STALE_WHILE_REVALIDATE)
     ]
-    softly = lookup(at.policy, Strategy.STALE_IF_SLOW, at.entry, Traffic.NONE, at.now)
+    softly = lookup(at.policy, Strategy.STALE_IF_SLOW, at.entry, None, at.now)
     waits = "waits that long, then gives" if isinstance(softly, Revalidate) else ""
     told = _decision(softly).replace("gives", waits, 1) if waits else _decision(softly)
-    runs = not isinstance(lookup(at.policy, Strategy.STALE_IF_ERROR, at.entry, Traffic.NONE, at.now), Serve)
+    runs = not isinstance(lookup(at.policy, Strategy.STALE_IF_ERROR, at.entry, None, at.now), Serve)
     nexts = [_next(at, outcome) if runs else "not called" for outcome in (SUCCESS, COVERED, REFUSED)]
     return f"| {' | '.join([at.option, at.state, *asked, told, *nexts])} |"
 
@@ -134,8 +133,7 @@ def _next(at: Situation, outcome: Outcome[str, str]) -> str:
 
 def settle_at(at: Situation, outcome: Outcome[str, str]) -> tuple[Answer[str, str], Known]:
     """Land ``outcome``."""
-    transition = settle(at.policy, at.entry, outcome, at.now)
-    return transition.answer, transition.entry
+    return settle(at.policy, at.entry, outcome, at.now)
 
 
 def _until(later: int) -> str:
@@ -184,10 +182,10 @@ def edges() -> set[tuple[str, str, str]]:
 
 
 def _steps(policy: Policy, entry: Known, now: int) -> Iterator[tuple[str, Known, int]]:
-    if not isinstance(lookup(policy, Strategy.STALE_IF_ERROR, entry, Traffic.NONE, now), Serve):
-        yield "success", settle(policy, entry, SUCCESS, now).entry, now
+    if not isinstance(lookup(policy, Strategy.STALE_IF_ERROR, entry, None, now), Serve):
+        yield "success", settle(policy, entry, SUCCESS, now)[1], now
         for outcome in (COVERED, REFUSED):
-            yield _failure(policy, entry, now, outcome), settle(policy, entry, outcome, now).entry, now
+            yield _failure(policy, entry, now, outcome), settle(policy, entry, outcome, now)[1], now
     if entry is not None:
         yield "expire", expire(entry, now), now
         instants = {entry.until + 1}
@@ -199,7 +197,7 @@ def _steps(policy: Policy, entry: Known, now: int) -> Iterator[tuple[str, Known,
 
 
 def _failure(policy: Policy, entry: Known, now: int, outcome: Outcome[str, str]) -> str:
-    settled = settle(policy, entry, outcome, now).entry
+    settled = settle(policy, entry, outcome, now)[1]
     return "covered failure" if isinstance(settled, Extended) else "failure"
 
 

@@ -8,7 +8,7 @@ import asyncio
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -23,14 +23,12 @@ from returns.result import Result
 
 from lastcache import CachedValue, Config, LastCache
 from lastcache._shell.facade import CacheBase
-from lastcache._shell.forks import kept_over_forks
-from lastcache._shell.tasks import TaskLoads
 from lastcache.core.states import Answer, Outcome
 from lastcache.events import Event, Observer
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
 from lastcache.testing.tasks import AsyncScriptedLoad
-from tests.kit import PATIENCE, await_joiners, error_of, gated, in_thread, result_of, ticks, until
+from tests.kit import PATIENCE, error_of, gated, in_thread, result_of, ticks, until
 
 T = TypeVar("T")
 
@@ -52,6 +50,7 @@ class Options(TypedDict, total=False):
     refresh_after: timedelta
     jitter: float
     backoff: float
+    max_queued: int
     max_entries: int
     count_hits: bool
 
@@ -63,6 +62,14 @@ SHELLS: Final = (
     *(["uvloop"] if find_spec("uvloop") else []),
     *(["asyncio, eager"] if sys.version_info >= (3, 12) else []),
 )
+LOOPS: Final = tuple(shell for shell in SHELLS if shell != "threads")
+QUICK: Final = ("threads", "asyncio", "trio")
+"""The shells of the quick run: each way of waiting once."""
+
+
+def each_of(shells: Iterable[str] = SHELLS, quick: Collection[str] = QUICK) -> list[Any]:
+    """Give ``shells`` as parameters, for which pytest has no type; those not ``quick`` are left to the whole run."""
+    return [pytest.param(shell, marks=() if shell in quick else pytest.mark.slow) for shell in shells]
 
 
 class Given(NamedTuple):
@@ -190,9 +197,9 @@ class Stage(ABC):
     def barrier(self, parties: int) -> Callable[[], Awaitable[object]]:
         """Make what holds each up until all have come."""
 
-    @abstractmethod
     async def joined(self, count: int) -> None:
-        """Wait until ``count`` wait for a flight that another leads."""
+        """Wait until ``count`` calls have joined a load that another leads, since the cache was opened."""
+        await self.until(lambda: self.cache.stats().joined >= count)
 
     @abstractmethod
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -285,9 +292,6 @@ class Threads(Stage):
 
         return wait
 
-    async def joined(self, count: int) -> None:
-        await_joiners(count)
-
     async def until(self, condition: Callable[[], bool]) -> None:
         until(condition)
 
@@ -348,14 +352,6 @@ class TaskGated(Gated):
         self.load.let_go()
 
 
-def tasks_that_join() -> int:
-    """How many tasks wait for a flight that another leads."""
-    loads = [kept for kept in kept_over_forks() if isinstance(kept, TaskLoads)]
-    flights = [flight for kept in loads for lane in kept.lanes() for flight in lane.state.table.flights.values()]
-    events = [cast("anyio.Event", event) for flight in flights if (event := getattr(flight, "event", None))]
-    return sum(event.statistics().tasks_waiting for event in events)
-
-
 class Tasks(Stage):
     """``AsyncLastCache``, inside its block, and a task for whatever runs beside the scenario."""
 
@@ -399,9 +395,6 @@ class Tasks(Stage):
 
         return wait
 
-    async def joined(self, count: int) -> None:
-        await self.until(lambda: tasks_that_join() >= count)
-
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await anyio.lowlevel.checkpoint()
@@ -443,14 +436,6 @@ def perform(shell: str, scenario: Callable[[Stage], Coroutine[Any, Any, T]]) -> 
             return await scenario(stage)
 
     return run_in_loop(shell, on_a_stage)
-
-
-def broken_on(*shells: str, reason: str) -> pytest.MarkDecorator:
-    """Perform a scenario on every shell, and expect it to fail on ``shells``, where a promise does not hold yet."""
-    expected = pytest.mark.xfail(strict=True, reason=reason)
-    return pytest.mark.parametrize(
-        "stage", [pytest.param(shell, marks=[expected] if shell in shells else []) for shell in SHELLS]
-    )
 
 
 def giving(outcome: Outcome[Json, str]) -> Load:

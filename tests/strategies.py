@@ -1,5 +1,6 @@
 """What Hypothesis draws: policies, instants, outcomes, and every entry that the core can make of them."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from returns.result import Failure, Success
@@ -56,3 +57,8 @@ def stored_situations(draw: st.DrawFn) -> tuple[Policy, Stored[int, str], int]:
     policy, entry, now = draw(situations(stored=True))
     assert not isinstance(entry, NegativelyCached)
     return policy, entry, now
+
+
+def examples(percent: int) -> int:
+    """Give this many in a hundred of the examples that the profile of Hypothesis has."""
+    return settings().max_examples * percent // 100

@@ -11,6 +11,8 @@ import pytest
 from tests.benchmarks import hit_ratios
 from tests.benchmarks.__main__ import WORKS
 
+pytestmark = pytest.mark.slow
+
 IN_PROCESSES = ("memory", "gc", "growth")
 
 

@@ -17,12 +17,11 @@ from lastcache.core.states import Answer, Outcome
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock
 from tests.kit import PATIENCE, given, ticks
-from tests.shells import SHELLS, Load, giving, never, run_in_loop
+from tests.shells import LOOPS, Load, each_of, giving, never, run_in_loop
 
 Cache: TypeAlias = AsyncLastCache[str, str, str]
 
-LOOPS: Final = pytest.mark.parametrize("loop", [shell for shell in SHELLS if shell not in {"threads", "trio"}])
-ELSEWHERE: Final = pytest.mark.xfail(strict=True, reason="asyncio cannot leave a block in another task than it entered")
+in_each_loop: Final = pytest.mark.parametrize("loop", each_of(loop for loop in LOOPS if loop != "trio"))
 
 
 def runner_of(loop: str) -> asyncio.Runner:
@@ -89,8 +88,7 @@ async def check_dropped(cache: Cache, hanging: list[Awaitable[Answer[str, str]]]
     assert given("own") == await cache.load_or_store("hanging", giving(Success("own")))
 
 
-@ELSEWHERE
-@LOOPS
+@in_each_loop
 def test_a_fixture_holds_the_block(loop: str, cache: Cache) -> None:
     """A generator that yields inside the block may be begun and ended by different tasks, and the test is a third."""
     hanging = list[Awaitable[Answer[str, str]]]()
@@ -111,7 +109,6 @@ def test_a_fixture_holds_the_block(loop: str, cache: Cache) -> None:
         runner.run(check_dropped(cache, hanging))
 
 
-@ELSEWHERE
 def test_a_test_case_holds_the_block(cache: Cache) -> None:
     """``IsolatedAsyncioTestCase`` sets up, tests and cleans up in tasks of their own, and may hold the block."""
     hanging, ended = list[Awaitable[Answer[str, str]]](), list[object]()
@@ -132,8 +129,7 @@ def test_a_test_case_holds_the_block(cache: Cache) -> None:
     run_in_loop("asyncio", lambda: check_dropped(cache, hanging))
 
 
-@ELSEWHERE
-@LOOPS
+@in_each_loop
 def test_the_cells_of_a_notebook_hold_the_block(loop: str, cache: Cache) -> None:
     """In one running loop the block may be entered, used and left by tasks of their own that have ended by then."""
     hanging = list[Awaitable[Answer[str, str]]]()
@@ -153,8 +149,7 @@ def test_the_cells_of_a_notebook_hold_the_block(loop: str, cache: Cache) -> None
     run_in_loop(loop, main)
 
 
-@ELSEWHERE
-@LOOPS
+@in_each_loop
 def test_leaving_elsewhere_waits_for_what_runs(loop: str, cache: Cache) -> None:
     """A task that leaves a block which another entered has its loads cancelled, and waits until they have ended."""
     ended = list[str]()
@@ -183,8 +178,7 @@ def test_leaving_elsewhere_waits_for_what_runs(loop: str, cache: Cache) -> None:
     run_in_loop(loop, main)
 
 
-@ELSEWHERE
-@LOOPS
+@in_each_loop
 def test_the_end_of_the_task_that_entered_ends_no_load(loop: str, cache: Cache) -> None:
     """A task that enters the block and is cancelled afterwards takes no background load with it."""
     gate = list[anyio.Event]()
@@ -215,7 +209,6 @@ def test_the_end_of_the_task_that_entered_ends_no_load(loop: str, cache: Cache) 
     run_in_loop(loop, main)
 
 
-@pytest.mark.xfail(strict=True, reason="what is said of a block that trio cannot leave elsewhere does not help")
 def test_trio_says_how_to_hold_the_block(cache: Cache) -> None:
     """Where trio cannot leave a block in another task, the error says to hold it in one `async with`."""
     told = list[str]()
@@ -236,7 +229,6 @@ def test_trio_says_how_to_hold_the_block(cache: Cache) -> None:
 PLUGINS: Final = ("anyio", "pytest-asyncio", "IsolatedAsyncioTestCase", "pytest-trio")
 
 
-@pytest.mark.xfail(strict=True, reason="the documentation shows no fixture that holds the block")
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_the_documentation_shows_the_fixture(plugin: str) -> None:
     """``docs/async.md`` names each test plugin, and shows a fixture or a test case that holds the block."""

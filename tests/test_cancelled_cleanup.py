@@ -11,11 +11,10 @@ from returns.result import Success
 from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.kit import PATIENCE, given
-from tests.shells import SHELLS, LoadMany, TaskCall, Tasks, giving, run_in_loop
+from tests.shells import LOOPS, QUICK, LoadMany, TaskCall, Tasks, each_of, giving, run_in_loop
 
 Cleanup: TypeAlias = Callable[["Struck"], Awaitable[None]]
 
-LOOPS: Final = tuple(shell for shell in SHELLS if shell != "threads")
 BROKEN: Final = OSError("cleaning up")
 
 
@@ -73,16 +72,12 @@ def broken(error: BaseException | None) -> list[BaseException]:
     return [] if error is None else [error]
 
 
-def struck_in_every_way(reason: str) -> pytest.MarkDecorator:
-    """Strike on every loop, in each of its ways; ``reason`` is why that fails.
-
-    The group that a nursery of trio raises has the cancellation among its members, so there it does not fail.
-    """
-    fails = pytest.mark.xfail(strict=True, reason=reason)
+def struck_in_every_way() -> pytest.MarkDecorator:
+    """Strike on every loop, in each of its ways."""
     return pytest.mark.parametrize(
         ("stage", "way", "cleanup"),
         [
-            pytest.param(loop, way, cleanup, marks=() if loop == "trio" and cleanup is in_a_child else fails)
+            pytest.param(loop, way, cleanup, marks=() if loop in QUICK else pytest.mark.slow)
             for loop in LOOPS
             for way in ("by a scope", "by its task")
             for cleanup in (in_its_own_task, in_a_child)
@@ -92,7 +87,7 @@ def struck_in_every_way(reason: str) -> pytest.MarkDecorator:
     )
 
 
-@struck_in_every_way("what the cleanup of a cancelled leader's callback raises reaches every joiner as well")
+@struck_in_every_way()
 async def test_joiners_take_over_from_a_leader_whose_cleanup_raises(stage: Tasks, way: str, cleanup: Cleanup) -> None:
     """What comes out of a callback whose leader was cancelled strikes the leader alone; a joiner takes over."""
     await stage.open()
@@ -108,10 +103,7 @@ async def test_joiners_take_over_from_a_leader_whose_cleanup_raises(stage: Tasks
     assert [given("own")] * 3 == [await joiner.result() for joiner in joiners]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what a cancelled leader's task group raises at the end reaches every joiner as well"
-)
-@pytest.mark.parametrize("loop", [loop for loop in LOOPS if loop != "trio"])
+@pytest.mark.parametrize("loop", each_of(loop for loop in LOOPS if loop != "trio"))
 def test_joiners_take_over_from_a_leader_with_a_task_group_of_asyncio(loop: str) -> None:
     """What a child of ``asyncio.TaskGroup`` raises, cancelled with its leader, is not told to those who joined."""
     struck = list[Struck]()
@@ -138,7 +130,7 @@ def test_joiners_take_over_from_a_leader_with_a_task_group_of_asyncio(loop: str)
     assert given("own") == joined
 
 
-@struck_in_every_way("what the cleanup of a cancelled batch raises reaches every joiner of each of its keys")
+@struck_in_every_way()
 async def test_joiners_take_over_from_a_batch_whose_cleanup_raises(stage: Tasks, way: str, cleanup: Cleanup) -> None:
     """What comes out of a batch whose caller was cancelled strikes that caller alone; joiners take each key over."""
     await stage.open()
@@ -162,7 +154,7 @@ def of_its_own() -> LoadMany:
     return load
 
 
-@struck_in_every_way("what the cleanup of a cancelled leader's callback raises ends the refresh that shares its load")
+@struck_in_every_way()
 async def test_a_refresh_outlives_a_leader_whose_cleanup_raises(stage: Tasks, way: str, cleanup: Cleanup) -> None:
     """Where only a ``refresh`` waits for the load of a cancelled leader it is queued again, and ends in a value."""
     await stage.open("k")
@@ -177,7 +169,7 @@ async def test_a_refresh_outlives_a_leader_whose_cleanup_raises(stage: Tasks, wa
     assert given("own") == await stage.ended(refresh)
 
 
-@pytest.mark.parametrize("stage", LOOPS, indirect=True)
+@pytest.mark.parametrize("stage", each_of(LOOPS), indirect=True)
 async def test_what_a_callback_raises_that_cancelled_its_own_work_reaches_everyone(stage: Tasks) -> None:
     """Where the callback, and not its leader, was cancelled, by a scope of its own, its joiners get what it raises."""
     await stage.open()

@@ -19,6 +19,8 @@ from lastcache._demo.clients import Log, Refreshed
 from lastcache._demo.tasks import hear
 from tests.kit import until
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).parent.parent
 CACHED: Final = ("stale-if-error", "stale-while-revalidate")
 

@@ -14,8 +14,6 @@ from tests.shells import Stage, giving, never, never_many
 
 Read: TypeAlias = Callable[[Stage], Awaitable[object]]
 
-UNMARKED: Final = pytest.mark.xfail(strict=True, reason="a read off the hit path does not mark its key as asked for")
-
 
 async def left_after_one_more(stage: Stage) -> list[str]:
     """Store a third key where there is room for two, and give those that are left."""
@@ -42,7 +40,7 @@ async def fresh(stage: Stage) -> object:
         (fresh, True),
         (fresh_by_revalidation, False),
         (fresh_by_revalidation, True),
-        pytest.param(fresh_of_a_batch, False, marks=UNMARKED),
+        (fresh_of_a_batch, False),
         (fresh_of_a_batch, True),
     ],
 )
@@ -58,7 +56,6 @@ async def test_a_hit_keeps_its_key(stage: Stage, *, read: Read, count_hits: bool
 COUNTED: Final = pytest.mark.parametrize("count_hits", [False, True], ids=["uncounted", "counted"])
 
 
-@UNMARKED
 @COUNTED
 async def test_a_stale_read_keeps_its_key(stage: Stage, *, count_hits: bool) -> None:
     """A key whose stale value was given ahead of its load outlives one that was not asked for."""
@@ -71,7 +68,6 @@ async def test_a_stale_read_keeps_its_key(stage: Stage, *, count_hits: bool) -> 
     assert ["a", "c"] == left
 
 
-@UNMARKED
 async def test_a_soft_wait_keeps_its_key(stage: Stage) -> None:
     """A key whose stale value was given because its load was slow outlives one that was not asked for."""
     await stage.open("a", "b", max_entries=2, soft_timeout=timedelta(0))
@@ -83,7 +79,6 @@ async def test_a_soft_wait_keeps_its_key(stage: Stage) -> None:
     assert ["a", "c"] == left
 
 
-@UNMARKED
 async def test_a_covered_failure_keeps_its_key(stage: Stage) -> None:
     """A key whose stale value was given in place of a failure outlives one that was not asked for."""
     await stage.open("a", "b", max_entries=2, extend=50)
@@ -106,7 +101,6 @@ async def early_of_a_batch(stage: Stage, load: Any) -> object:
     return await stage.ask_many(["a"], load_many)
 
 
-@UNMARKED
 @COUNTED
 @pytest.mark.parametrize("read", [early, early_by_revalidation, early_of_a_batch])
 async def test_a_read_that_finds_an_early_load_due_keeps_its_key(

@@ -1,6 +1,5 @@
 """What a worker decides, it decides by the time at which it decides."""
 
-import pytest
 from returns.result import Success
 
 from lastcache import CachedValue, Config, LastCache
@@ -9,7 +8,6 @@ from tests.held import HeldClock
 from tests.kit import given, result_of, ticks
 
 
-@pytest.mark.xfail(strict=True, reason="a worker decides by the time at which it began to wait for the lock")
 def test_after_expire_nobody_gets_the_value_as_fresh() -> None:
     """A call that comes after ``expire`` returned gets what is loaded, and never the expired value unmarked."""
     clock = HeldClock()

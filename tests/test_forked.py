@@ -1,14 +1,9 @@
 """The child of a fork: no thread of it is taken for one of its parent's, and every cache begins anew."""
 
-import pytest
-
 from tests.test_processes import forks, run
 
 
 @forks
-@pytest.mark.xfail(
-    strict=True, reason="a thread of the child is taken for one of the parent's that was inside the lock"
-)
 def test_a_thread_with_the_ident_of_a_lost_one() -> None:
     """In the child of a fork a thread writes and loads as ever, also if one that had its ident was inside the lock."""
     run("""
@@ -45,7 +40,6 @@ def test_a_thread_with_the_ident_of_a_lost_one() -> None:
 
 
 @forks
-@pytest.mark.xfail(strict=True, reason="where one cache cannot begin anew after a fork, the others do not either")
 def test_every_cache_begins_anew() -> None:
     """Where what one cache tells in the child of a fork raises, the other caches begin anew all the same."""
     run("""

@@ -44,19 +44,14 @@ SWEEPING: Final[dict[str, Options]] = {
 }
 
 
-BROKEN: Final = pytest.mark.xfail(
-    strict=True, reason="one key that cannot be looked up any more breaks the writes of the others"
-)
-
-
 @pytest.mark.parametrize(
     ("option", "raises"),
     [
-        pytest.param("windows", True, marks=BROKEN),
-        pytest.param("windows", False, marks=BROKEN),
-        pytest.param("negative_ttl", True, marks=BROKEN),
-        pytest.param("negative_ttl", False, marks=BROKEN),
-        pytest.param("bound", True, marks=BROKEN),
+        ("windows", True),
+        ("windows", False),
+        ("negative_ttl", True),
+        ("negative_ttl", False),
+        ("bound", True),
         ("bound", False),
     ],
 )
@@ -106,7 +101,6 @@ def counted(count: Callable[[], int]) -> int:
         return -1
 
 
-@pytest.mark.xfail(strict=True, reason="a failure is taken off the count before it was added")
 async def test_a_count_is_never_below_zero(stage: Stage) -> None:
     """However a key is written that has a remembered failure or none, ``len`` and ``stats`` never count below zero."""
     cache = await stage.open(negative_ttl=ticks(10), max_entries=1)

@@ -14,7 +14,7 @@ from returns.result import Success
 from lastcache import failed
 from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
-from tests.shells import SHELLS, Stage, giving, run_in_loop
+from tests.shells import LOOPS, Stage, each_of, giving, run_in_loop
 
 
 class Value:
@@ -46,7 +46,6 @@ class Opening:
 FOREGROUND = "a context that a callback left behind keeps the value of that load alive"
 
 
-@pytest.mark.xfail(strict=True, reason=FOREGROUND)
 @pytest.mark.parametrize("forget", ["delete", "set", "close"])
 async def test_a_context_keeps_no_value(stage: Stage, forget: str) -> None:
     """Once a value has left the cache it is freed, however long the context of its callback is held."""
@@ -61,7 +60,6 @@ async def test_a_context_keeps_no_value(stage: Stage, forget: str) -> None:
     assert (1, []) == (len(opening.contexts), opening.alive())
 
 
-@pytest.mark.xfail(strict=True, reason=FOREGROUND)
 async def test_a_context_keeps_no_value_of_the_background(stage: Stage) -> None:
     """Once a value that was loaded in the background has left the cache it is freed, whoever holds that context."""
     cache, opening = await stage.open("k"), Opening()
@@ -74,7 +72,6 @@ async def test_a_context_keeps_no_value_of_the_background(stage: Stage) -> None:
     assert (1, []) == (len(opening.contexts), opening.alive())
 
 
-@pytest.mark.xfail(strict=True, reason=FOREGROUND)
 async def test_a_context_keeps_no_value_of_a_load_around_it(stage: Stage) -> None:
     """A callback that asks for another key leaves nothing of its own value in the context of the inner callback."""
     cache, inner, outer = await stage.open(), Opening(), Opening()
@@ -88,7 +85,6 @@ async def test_a_context_keeps_no_value_of_a_load_around_it(stage: Stage) -> Non
     assert ([], []) == (inner.alive(), outer.alive())
 
 
-@pytest.mark.xfail(strict=True, reason="a context that a callback left behind keeps the error of that load alive")
 async def test_a_context_keeps_no_error(stage: Stage) -> None:
     """Once nobody else holds the error that a callback gave it is freed, however long that context is held."""
     await stage.open(observer=lambda _event: None)
@@ -102,8 +98,7 @@ async def test_a_context_keeps_no_error(stage: Stage) -> None:
     assert (1, []) == (len(opening.contexts), opening.alive())
 
 
-@pytest.mark.xfail(strict=True, reason="a task that a callback started keeps the value of that load alive")
-@pytest.mark.parametrize("loop", [shell for shell in SHELLS if shell not in {"threads", "trio"}])
+@pytest.mark.parametrize("loop", each_of(loop for loop in LOOPS if loop != "trio"))
 def test_a_long_lived_task_keeps_no_value(loop: str) -> None:
     """A value is freed once it has left the cache, though the task that its callback started lives on."""
 

@@ -15,6 +15,7 @@ from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock
 from tests.kit import never, result_of, small_cache, ticks
 from tests.model import Model
+from tests.strategies import examples
 
 KEYS: Final = ("a", "b", "c")
 TTL: Final = 5
@@ -136,5 +137,5 @@ class Keys(RuleBasedStateMachine):
                 pass
 
 
-Keys.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Keys.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 TestKeys = Keys.TestCase

@@ -9,14 +9,13 @@ from lastcache import Config, LastCache, failed
 from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.kit import given, never, ticks
-from tests.shells import SHELLS, Stage, Tasks, drive, giving, never_many
+from tests.shells import LOOPS, Stage, Tasks, drive, each_of, giving, never_many
 from tests.steps import steps_of
 
 HITS = 4
 """What a fresh key of a batch may cost, in hits: three by the clock, and steps are not all alike."""
 
 
-@pytest.mark.xfail(strict=True, reason="a call for many keys counts those that have an answer as misses")
 async def test_what_has_an_answer_is_no_miss(stage: Stage) -> None:
     """A fresh, an extended and a remembered key of a batch are no misses; nor is a load begun for any of them."""
     cache = await stage.open("extended", extend=50, negative_ttl=ticks(50))
@@ -32,7 +31,6 @@ async def test_what_has_an_answer_is_no_miss(stage: Stage) -> None:
     assert before.misses == cache.stats().misses
 
 
-@pytest.mark.xfail(strict=True, reason="a call for many keys counts those that have an answer as misses")
 async def test_only_what_is_loaded_is_a_miss(stage: Stage) -> None:
     """Of a batch the missing and the expired keys are misses, once each, and the fresh ones are not."""
     cache = await stage.open("expired")
@@ -49,7 +47,6 @@ async def test_only_what_is_loaded_is_a_miss(stage: Stage) -> None:
 BOUNDS = pytest.mark.parametrize("max_entries", [None, 1000])
 
 
-@pytest.mark.xfail(strict=True, reason="a fresh key of a batch costs 13 hits or more")
 @BOUNDS
 def test_a_fresh_key_of_a_batch_costs_little_more_than_a_hit(max_entries: int | None) -> None:
     """What one more fresh key adds to a call for many is no more than a few hits."""
@@ -64,8 +61,7 @@ def test_a_fresh_key_of_a_batch_costs_little_more_than_a_hit(max_entries: int | 
     assert (cost(200) - cost(100)) / 100 < HITS * hit
 
 
-@pytest.mark.xfail(strict=True, reason="a fresh key of a batch costs 13 hits or more")
-@pytest.mark.parametrize("stage", [shell for shell in SHELLS if shell != "threads"], indirect=True)
+@pytest.mark.parametrize("stage", each_of(LOOPS), indirect=True)
 @BOUNDS
 async def test_a_fresh_key_of_a_batch_of_tasks_costs_little_more_than_a_hit(
     stage: Tasks, max_entries: int | None

@@ -12,8 +12,8 @@ from lastcache import CachedValue, ConfigError, failed
 from lastcache.core.policy import Policy
 from lastcache.core.states import Answer
 from lastcache.core.transitions import fresh
-from tests.kit import given, ticks
-from tests.shells import Cache, Given, Stage, giving, never
+from tests.kit import given, ticks, under_way
+from tests.shells import Cache, Given, Stage, each_of, giving, never
 
 DOWN: Final = giving(failed("down"))
 NEW: Final = giving(Success("new"))
@@ -160,7 +160,7 @@ async def after_a_failed_early_load(stage: Stage, *, extend: int, use_stale: boo
     failing = stage.gated(failed("down", use_stale=use_stale)).opened()
     assert await stage.ask("k", failing) == given("old")
     await failing.started()
-    await stage.until(lambda: not flights(cache))
+    await stage.until(lambda: not under_way(cache))
     return cache
 
 
@@ -199,11 +199,6 @@ async def test_an_early_load_is_joined_once_the_value_expired(stage: Stage) -> N
     await stage.joined(1)
     early.let_go()
     assert await joiner.result() == given("new")
-
-
-def flights(cache: Any) -> list[object]:
-    places = cache._shell.state.table.places  # noqa: SLF001
-    return [flight for place in places for flight in place.values()]
 
 
 # --- TTLs
@@ -280,9 +275,10 @@ async def test_a_reader_waits_no_longer_than_the_soft_timeout(stage: Stage) -> N
     cache.delete("other")
     hanging.let_go()
     await stage.until(lambda: cache.peek("k") == Some(CachedValue("late")))
-    await stage.until(lambda: not flights(cache))
+    await stage.until(lambda: not under_way(cache))
 
 
+@pytest.mark.parametrize("stage", each_of(quick=("threads", "asyncio")), indirect=True)
 async def test_who_comes_late_gets_stale_at_once(stage: Stage) -> None:
     """The timeout runs from when the load was queued: who comes after it waits for nothing."""
     await stage.open("k", soft_timeout=timedelta(seconds=0.4))

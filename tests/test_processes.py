@@ -186,6 +186,7 @@ def test_a_stale_read_while_the_interpreter_exits() -> None:
     assert [line.split()[0] for line in said.splitlines()] in (["atexit"], ["atexit", "finalizer"])
 
 
+@pytest.mark.slow
 def test_a_storm_of_signals() -> None:
     """Handlers that raise, a thousand a second, in leader, joiner, stale reader and writer: no key is ever stuck."""
     said = run(
@@ -287,6 +288,7 @@ def test_an_interrupted_joiner_is_gone_at_once() -> None:
     """)
 
 
+@pytest.mark.slow
 def test_handlers_that_call_the_cache() -> None:
     """Handlers that load the very key that their thread loads never wait for it: they load uncached, or are told."""
     said = run(
@@ -362,12 +364,13 @@ def test_a_fork_during_loads_of_tasks() -> None:
     run(
         TASKS
         + textwrap.dedent("""
+        from tests.kit import places
         tasks.set("behind", "old")
         now[0] += 10**6
         tasks.set("kept", "v")
 
         def child():
-            assert tasks._loads.state.table.places == [{}]
+            assert places(tasks) == 1
             assert asyncio.run(tasks.load_or_store("k", again)).unwrap() == CachedValue("again")
             assert asyncio.run(tasks.load_or_store("kept", hang)).unwrap() == CachedValue("v")
             assert asyncio.run(tasks.load_or_store("behind", again)).unwrap() == CachedValue("again")
@@ -392,6 +395,7 @@ def test_a_fork_during_loads_of_tasks() -> None:
     )
 
 
+@pytest.mark.slow
 @forks
 def test_a_fork_while_a_task_is_inside_the_lock() -> None:
     """The child of a fork is not blocked by another thread of its parent that was inside the lock of the cache."""
@@ -452,6 +456,7 @@ def test_an_interrupt_of_the_main_task() -> None:
         assert said == "left\ninterrupted\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_interrupt_during_a_background_callback(backend: str) -> None:
     """Ctrl-C that comes while a background callback computes ends the program, and not only that load."""

@@ -13,15 +13,13 @@ import pytest
 from returns.result import Success
 
 from lastcache import Config, LastCache, LoadDroppedError
-from lastcache.events import Event, RefreshRefused
 from lastcache.core.states import Answer, Outcome
+from lastcache.events import Event, RefreshRefused
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
 from tests.held import MOMENT, HeldClock
 from tests.kit import error_of, gated, given, in_thread, result_of, ticks
-from tests.shells import SHELLS, Cache, Stage, broken_on, giving, run_in_loop
-
-TASKS: Final = tuple(shell for shell in SHELLS if shell != "threads")
+from tests.shells import LOOPS, Cache, Stage, each_of, giving, run_in_loop
 
 
 def held(soft_timeout: timedelta | None = None) -> tuple[LastCache[str, str, str], HeldClock]:
@@ -41,7 +39,6 @@ def read(cache: LastCache[str, str, str], load: ScriptedLoad[str, str]) -> Futur
     return revalidation.refresh
 
 
-@pytest.mark.xfail(strict=True, reason="a stale reader queues a load again that a worker has just taken")
 def test_a_load_that_a_worker_has_taken_is_started_once() -> None:
     """A stale reader who comes while a worker starts the load of a key shares that load, and no second one starts."""
     cache, clock = held()
@@ -66,7 +63,7 @@ def test_a_load_that_a_worker_has_taken_is_started_once() -> None:
         cache.close()
 
 
-@pytest.mark.xfail(strict=True, reason="a load that was queued twice runs beside the next one of its key")
+@pytest.mark.slow
 def test_one_load_of_a_key_runs_at_once() -> None:
     """Three stale readers, of whom two come while a worker starts the load of their key, make one callback run."""
     cache, clock = held()
@@ -91,7 +88,6 @@ def test_one_load_of_a_key_runs_at_once() -> None:
         cache.close()
 
 
-@pytest.mark.xfail(strict=True, reason="one who waits softly is told that another worker could not enter the context")
 def test_one_who_waits_softly_hears_of_no_other_worker() -> None:
     """Callers who wait softly for one load get its value, also those who come while a worker starts it."""
     cache, clock = held(timedelta(seconds=5))
@@ -129,7 +125,6 @@ def happens_within(condition: Callable[[], bool]) -> None:
         pause.wait(0.005)
 
 
-@broken_on(*TASKS, reason="a load that is read twice before it starts stays in the queue, and close drops it")
 async def test_close_lets_a_running_load_tell_its_refresh(stage: Stage) -> None:
     """A load that runs when its cache is closed tells its ``refresh``, however many read the key before it started."""
     cache = await stage.open("k")
@@ -149,8 +144,7 @@ async def hang(_key: str) -> Outcome[str, str]:
     raise AssertionError("it was cancelled")
 
 
-@pytest.mark.parametrize("shell", TASKS)
-@pytest.mark.xfail(strict=True, reason="a load that is read twice before it starts is refused twice")
+@pytest.mark.parametrize("shell", each_of(LOOPS))
 def test_a_refresh_is_refused_once(shell: str) -> None:
     """When a block is left before a load could start, its refusal is told once, however many read the key."""
     clock, events = ManualClock(), list[Event[str, str]]()
@@ -168,7 +162,6 @@ def test_a_refresh_is_refused_once(shell: str) -> None:
     assert ["k"] == [refusal.key for refusal in refusals]
 
 
-@pytest.mark.xfail(strict=True, reason="a load that was told to be dropped starts all the same")
 def test_a_load_that_was_dropped_does_not_start() -> None:
     """A load whose refusal was told does not start, in trio, where each task has its first step."""
     # In which order trio ends the tasks of a block is chance.
@@ -219,7 +212,6 @@ WRITES: Final[dict[str, Callable[[Cache], object]]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-@pytest.mark.xfail(strict=True, reason="a load that was queued before the key was deleted brings the key back")
 async def test_a_deleted_key_is_not_brought_back(stage: Stage, write: str) -> None:
     """``delete`` and ``clear`` drop the queued load of a key: its ``refresh`` says so, and the key stays away."""
     cache = await stage.open("stuck", "k")
@@ -238,7 +230,6 @@ async def test_a_deleted_key_is_not_brought_back(stage: Stage, write: str) -> No
 
 
 @pytest.mark.parametrize("write", WRITES)
-@pytest.mark.xfail(strict=True, reason="a load that was queued before the key was deleted tells those who ask after it")
 async def test_a_new_value_is_refreshed_by_a_new_callback(stage: Stage, write: str) -> None:
     """Who asks for a key after it was deleted, set anew and expired never gets what a callback of before loads."""
     cache = await stage.open("stuck", "k")

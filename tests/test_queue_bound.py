@@ -13,11 +13,9 @@ from lastcache import CachedValue, Config, ConfigError, LastCache, LoadDroppedEr
 from lastcache.events import RefreshRefused
 from lastcache.testing import ManualExecutor
 from tests.kit import PATIENCE, given, never, ticks
-from tests.shells import SHELLS, Gated, Stage, Tasks, drive, giving
+from tests.shells import LOOPS, Gated, Stage, Tasks, drive, each_of, giving
 from tests.shells import never as never_async
 from tests.steps import steps_of
-
-LOOPS: Final = tuple(shell for shell in SHELLS if shell != "threads")
 
 # ``max_queued`` is no option yet.
 config_of: Final = cast("Callable[..., Config]", Config)
@@ -46,7 +44,6 @@ def refused(stage: Stage) -> list[str]:
     return [event.key for event in stage.events if isinstance(event, RefreshRefused)]
 
 
-@pytest.mark.xfail(strict=True, reason="there is no bound to the queue of background loads")
 async def test_the_oldest_job_makes_room(stage: Stage) -> None:
     """Above ``max_queued`` the oldest queued load is dropped, its ``refresh`` is told, and so is the observer."""
     gated, running = await stuck(stage, *"abcd", max_queued=2)
@@ -61,7 +58,6 @@ async def test_the_oldest_job_makes_room(stage: Stage) -> None:
     assert [CachedValue("old", stale=True)] * 2 == [stage.cache.peek(key).unwrap() for key in "ab"]
 
 
-@pytest.mark.xfail(strict=True, reason="there is no bound to the queue of background loads")
 async def test_what_made_room_is_queued_again_when_asked_for(stage: Stage) -> None:
     """A key whose queued load was dropped is queued anew by the next stale read, which gets a ``refresh`` that runs."""
     gated, running = await stuck(stage, *"ab", max_queued=1)
@@ -73,7 +69,6 @@ async def test_what_made_room_is_queued_again_when_asked_for(stage: Stage) -> No
     assert [given("late"), given("again")] == [await stage.ended(refresh) for refresh in (running, again)]
 
 
-@pytest.mark.xfail(strict=True, reason="there is no bound to the queue of background loads")
 async def test_a_hanging_origin_leaves_no_burst(stage: Stage) -> None:
     """However many keys are asked for while the origin hangs, no more than ``max_queued`` loads run when it is back."""
     keys = [str(number) for number in range(50)]
@@ -93,7 +88,6 @@ async def test_a_hanging_origin_leaves_no_burst(stage: Stage) -> None:
     assert keys[:-3] == refused(stage)
 
 
-@pytest.mark.xfail(strict=True, reason="there is no bound to the queue of background loads")
 async def test_who_waits_softly_for_a_dropped_job_is_given_the_stale_value(stage: Stage) -> None:
     """A caller with a soft timeout whose queued load makes room for another does not wait out its time."""
     gated, running = await stuck(stage, *"ab", max_queued=1, soft_timeout=timedelta(seconds=10 * PATIENCE))
@@ -106,7 +100,6 @@ async def test_who_waits_softly_for_a_dropped_job_is_given_the_stale_value(stage
     assert [given("late"), given("b")] == [await stage.ended(refresh) for refresh in (running, pushing)]
 
 
-@pytest.mark.xfail(strict=True, reason="there is no bound to the queue of background loads")
 async def test_a_queue_without_a_bound_drops_nothing(stage: Stage) -> None:
     """With ``max_queued=None``, the default, every queued load runs."""
     assert config_of() == config_of(max_queued=None)
@@ -119,7 +112,6 @@ async def test_a_queue_without_a_bound_drops_nothing(stage: Stage) -> None:
     assert [] == refused(stage)
 
 
-@pytest.mark.xfail(strict=True, reason="there is no bound to the queue of background loads")
 @pytest.mark.parametrize("wrong", [-1, 1.5, "2", True], ids=repr)
 def test_a_bound_that_is_no_count_is_refused(wrong: object) -> None:
     """What is no count is a ``ConfigError`` that names the option and the value."""
@@ -144,7 +136,6 @@ async def bytes_of_a_job(leave: Callable[[str], Awaitable[object]], keys: list[s
         tracemalloc.stop()
 
 
-@pytest.mark.xfail(strict=True, reason="a queued load has a future that nobody asked for")
 @pytest.mark.parametrize("left_by", ["a soft wait", "an early load"])
 async def test_a_job_that_nobody_holds_is_small(stage: Stage, left_by: str) -> None:
     """The future of a queued load is made when the first asks for it: a soft wait and an early load do not."""
@@ -169,7 +160,6 @@ async def test_a_job_that_nobody_holds_is_small(stage: Stage, left_by: str) -> N
     assert size < COSTLY, f"{size:.0f} bytes"
 
 
-@pytest.mark.xfail(strict=True, reason="each stale read looks at every worker to find out whether one is free")
 def test_a_stale_read_does_not_look_at_every_worker() -> None:
     """What a stale read costs does not grow with the number of workers that are on their way."""
 
@@ -188,8 +178,7 @@ def test_a_stale_read_does_not_look_at_every_worker() -> None:
     assert many < 2 * few
 
 
-@pytest.mark.xfail(strict=True, reason="each stale read looks at every worker to find out whether one is free")
-@pytest.mark.parametrize("stage", LOOPS, indirect=True)
+@pytest.mark.parametrize("stage", each_of(LOOPS), indirect=True)
 async def test_a_stale_read_does_not_look_at_every_busy_worker(stage: Tasks) -> None:
     """What a stale read costs does not grow with the number of loads that are busy."""
 

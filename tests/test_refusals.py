@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-import pytest
 from returns.result import Success
 
 from lastcache import Config, LastCache
@@ -27,7 +26,6 @@ class Leaving:
         threading.Thread(target=work, daemon=True).start()
 
 
-@pytest.mark.xfail(strict=True, reason="while a worker is busy an executor that raises SystemExit is asked for ever")
 def test_an_executor_that_ends_its_caller_is_asked_once() -> None:
     """An executor that raises ``SystemExit`` while a worker is busy is not asked again and again by the same call."""
     clock, executor = ManualClock(), Leaving()
@@ -49,7 +47,6 @@ def test_an_executor_that_ends_its_caller_is_asked_once() -> None:
         cache.close()
 
 
-@pytest.mark.xfail(strict=True, reason="a cache that is closed while it tells its refusals tells them again")
 async def test_close_tells_each_refusal_once(stage: Stage) -> None:
     """However often a cache is closed, also by its observer, it tells once of each load that it refuses."""
     refused: list[str] = []

@@ -128,11 +128,13 @@ async def test_stale_while_revalidate(stage: Stage, row: Row) -> None:
     assert entries_expected(row.stored) == entries_of(stage.cache)
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_core_says() -> None:
     """The table of options and the diagram of states are those that the core gives; ``python -m`` writes them anew."""
     assert written(PAGE.read_text()) == PAGE.read_text()
 
 
+@pytest.mark.slow
 def test_the_diagram_has_every_state() -> None:
     """Each state that the core knows is reached, and left again."""
     states = {"missing", "fresh", "due early", "expired", "extended", "refused", "remembered"}

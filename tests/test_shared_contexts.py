@@ -12,11 +12,11 @@ from returns.result import Success
 from lastcache import ReentrantLoadError
 from lastcache.core.states import Outcome
 from tests.kit import given
-from tests.shells import SHELLS, TaskCall, Tasks, giving, never, never_many
+from tests.shells import LOOPS, TaskCall, Tasks, each_of, giving, never, never_many
 
 T = TypeVar("T")
 
-LOOPS: Final = pytest.mark.parametrize("stage", [shell for shell in SHELLS if shell != "threads"], indirect=True)
+in_each_loop: Final = pytest.mark.parametrize("stage", each_of(LOOPS), indirect=True)
 FALSE_CIRCLE: Final = "a task counts as the callback of whichever load began last in its context"
 
 STARTED: Final = set[asyncio.Task[None]]()
@@ -37,8 +37,7 @@ def start_in(context: Context, act: Callable[[], Coroutine[Any, Any, T]]) -> Tas
     return call
 
 
-@pytest.mark.xfail(strict=True, reason=FALSE_CIRCLE)
-@LOOPS
+@in_each_loop
 async def test_a_task_joins_a_load_of_its_own_context(stage: Tasks) -> None:
     """A task that asks for a key that another task of the same context loads joins that load."""
     await stage.open()
@@ -55,8 +54,7 @@ async def test_a_task_joins_a_load_of_its_own_context(stage: Tasks) -> None:
     assert [given("v")] * 2 == [await leader.result(), await joiner.result()]
 
 
-@pytest.mark.xfail(strict=True, reason=FALSE_CIRCLE)
-@LOOPS
+@in_each_loop
 async def test_a_task_joins_a_batch_of_its_own_context(stage: Tasks) -> None:
     """A task that asks for a key of a batch that another task of the same context loads joins it."""
     await stage.open()
@@ -77,8 +75,7 @@ async def test_a_task_joins_a_batch_of_its_own_context(stage: Tasks) -> None:
     assert given("b") == await joiner.result()
 
 
-@pytest.mark.xfail(strict=True, reason=FALSE_CIRCLE)
-@LOOPS
+@in_each_loop
 async def test_a_callback_asks_for_a_load_of_its_own_context(stage: Tasks) -> None:
     """A callback may ask for a key that another task of the same context, begun before it, loads."""
     await stage.open()
@@ -98,7 +95,7 @@ async def test_a_callback_asks_for_a_load_of_its_own_context(stage: Tasks) -> No
     assert [given("v")] * 2 == [await first.result(), await second.result()]
 
 
-@LOOPS
+@in_each_loop
 async def test_a_circle_is_found_in_a_context_that_is_shared(stage: Tasks) -> None:
     """A callback that asks for its own key, itself or by a child, is refused though another task has its context."""
     await stage.open()

@@ -86,7 +86,7 @@ async def test_what_strikes_the_leader_strikes_it_alone(stage: Stage, personal: 
     await stage.joined(5)
     struck.let_go()
     await successor.started()
-    await stage.joined(4)
+    await stage.joined(9)
     successor.let_go()
     assert type(await leader.error()) is personal
     assert [given("v")] * 5 == [await joiner.result() for joiner in joiners]

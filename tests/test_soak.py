@@ -20,8 +20,8 @@ from tests.soak.setting import Setting, draw_config
 TTL: Final = 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.xfail(strict=False, reason="the soak finds faults of today's traffic")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_short_soak(world: str) -> None:
     """Two seconds of each world are clean."""

@@ -13,7 +13,7 @@ from lastcache import Config, LastCache
 from lastcache.core.states import Answer, Outcome
 from lastcache.testing import ManualClock, ScriptedLoad
 from tests.kit import given, ticks
-from tests.shells import Load, Stage, broken_on, giving
+from tests.shells import Load, Stage, each_of, giving
 from tests.test_processes import run
 
 EXPIRED: Final[Answer[str, str]] = given("old", stale=True)
@@ -24,7 +24,7 @@ LATE: Final = timedelta(seconds=1)
 """So long that a call waits for the end of its load, and short enough to end a test that hangs."""
 
 
-@pytest.mark.xfail(strict=True, reason="a call gives what it found when it began to wait")
+@pytest.mark.parametrize("stage", each_of(quick=("threads",)), indirect=True)
 async def test_a_value_that_was_set_meanwhile_is_given(stage: Stage) -> None:
     """When its time is over a call gives the value that was ``set`` while it waited."""
     cache = await stage.open("k", soft_timeout=SOON)
@@ -38,7 +38,7 @@ async def test_a_value_that_was_set_meanwhile_is_given(stage: Stage) -> None:
         hanging.let_go()
 
 
-@pytest.mark.xfail(strict=True, reason="a call gives a value that was deleted while it waited")
+@pytest.mark.parametrize("stage", each_of(quick=("asyncio",)), indirect=True)
 async def test_a_value_that_was_deleted_meanwhile_is_not_given(stage: Stage) -> None:
     """When its time is over, and its key was deleted while it waited, a call loads with its own callback."""
     cache = await stage.open("k", soft_timeout=SOON)
@@ -63,7 +63,6 @@ def first_and_then(first: Load, then: Load) -> Load:
 
 
 @pytest.mark.parametrize("write", ["delete", "clear"])
-@pytest.mark.xfail(strict=True, reason="a call waits for a queued load that was left by a caller of before the delete")
 async def test_whose_load_was_dropped_loads_itself(stage: Stage, write: str) -> None:
     """A call that waits for a queued load which ``delete`` or ``clear`` drops loads with its own callback."""
     cache = await stage.open("stuck", "k", soft_timeout=LATE)
@@ -84,7 +83,6 @@ async def test_whose_load_was_dropped_loads_itself(stage: Stage, write: str) -> 
 
 
 @pytest.mark.parametrize("personal", [SystemExit, KeyboardInterrupt, GeneratorExit])
-@pytest.mark.xfail(strict=True, reason="what ends one caller's callback comes out of every call that waits softly")
 async def test_what_strikes_one_callback_strikes_no_other_caller(stage: Stage, personal: type[BaseException]) -> None:
     """An interrupt that comes out of one caller's callback never comes out of the call of another who waits softly."""
     await stage.open("k", soft_timeout=LATE)
@@ -102,7 +100,6 @@ async def test_what_strikes_one_callback_strikes_no_other_caller(stage: Stage, p
         await first.error()
 
 
-@broken_on("threads", reason="a thread cannot wait as long as that, and says so with an OverflowError")
 async def test_the_longest_soft_timeout_is_one(stage: Stage) -> None:
     """Every soft timeout that a ``Config`` accepts can be waited for."""
     await stage.open("k", soft_timeout=timedelta.max)
@@ -128,7 +125,6 @@ def refusing(_work: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("executor", [None, refusing])
-@pytest.mark.xfail(strict=True, reason="where no thread can be had a call gives the stale value for ever")
 def test_where_no_thread_can_be_had_a_call_loads(executor: Callable[[Callable[[], object]], object] | None) -> None:
     """Where nothing can run in the background, a call with a soft timeout soon loads with its own callback."""
     clock = ManualClock()
@@ -142,7 +138,7 @@ def test_where_no_thread_can_be_had_a_call_loads(executor: Callable[[Callable[[]
     assert (["k"], given("new")) == (load.calls, answers[-1])
 
 
-@pytest.mark.xfail(strict=True, reason="an interrupt of a soft wait leaves the lock of a future in the wrong state")
+@pytest.mark.slow
 def test_interrupts_of_soft_waits_hurt_nobody_else() -> None:
     """Handlers that raise while a call waits softly: what they raise comes out of that call, and the worker lives."""
     said = run(

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 import pytest
 from returns.result import Result, Success
 
-from lastcache import CachedValue, LastCache, LoadDroppedError, Revalidation, failed
+from lastcache import CachedValue, Config, LastCache, LoadDroppedError, Revalidation, failed
 from lastcache.core.states import Answer, Outcome
-from lastcache.testing import ManualClock, ScriptedLoad
-from tests.kit import error_of, gated, given, gives, in_thread, never, result_of, small_cache, ticks, until
+from lastcache.testing import ManualClock
+from tests.kit import error_of, gated, given, gives, in_thread, never, result_of, small_cache, ticks
 
 Cache = LastCache[str, str, str]
 STALE = CachedValue[str, str]("old", stale=True)
@@ -81,7 +81,7 @@ def test_a_callback_of_refresh_may_use_the_cache() -> None:
 
 
 class WatchedClock(ManualClock):
-    """A clock that runs ``on_worker`` when a worker thread reads it: between leaving the queue and the load's start."""
+    """A clock that runs ``on_worker`` when a worker thread reads it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,29 +114,37 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
     return act_once
 
 
+def put_off(*keys: str) -> tuple[Cache, list[Callable[[], object]]]:
+    """Make a cache in which every key has the expired value ``old``, and whose workers do not start by themselves."""
+    clock, work = ManualClock(), list[Callable[[], object]]()
+    config = Config(global_ttl=ticks(100))
+    cache: Cache = LastCache(config, clock=clock, executor=work.append)
+    for key in keys:
+        cache.set(key, "old")
+    clock.advance(ticks(101))
+    return cache, work
+
+
 def test_a_load_taken_over_as_it_starts_runs_once() -> None:
-    """A load that is taken over just after it left the queue runs once: the worker leaves it to the one who waits."""
-    cache, clock = watched("k")
-    replaced, own = ScriptedLoad[str, str](), gated(Success("own"))
-    callers: list[Future[Answer[str, str]]] = []
-
-    def take_over() -> None:
-        callers.append(in_thread(lambda: cache.load_or_store("k", own)))
-        own.started()
-
-    clock.on_worker = once(take_over)
-    refresh = behind(cache.async_load_or_store("k", replaced))
-    until(lambda: len(callers) == 1)
+    """A load that is taken over before its worker comes runs once: the worker leaves it to the one who waits."""
+    cache, work = put_off("k")
+    own = gated(Success("own"))
+    refresh = behind(cache.async_load_or_store("k", never))
+    caller = in_thread(lambda: cache.load_or_store("k", own))
+    own.started()
+    for act in work:
+        act()
     own.let_go()
-    assert [given("own")] * 2 == [result_of(refresh), result_of(callers[0])]
-    assert replaced.calls == []
+    assert [given("own")] * 2 == [result_of(refresh), result_of(caller)]
 
 
 def test_a_load_whose_cache_is_closed_as_it_starts() -> None:
-    """A load whose cache is closed just after it left the queue does not run."""
-    cache, clock = watched("k")
-    clock.on_worker = once(cache.close)
+    """A load whose cache is closed before its worker comes does not run."""
+    cache, work = put_off("k")
     refresh = behind(cache.async_load_or_store("k", never))
+    cache.close()
+    for act in work:
+        act()
     assert type(error_of(refresh)) is LoadDroppedError
 
 
@@ -149,7 +157,6 @@ def test_a_clock_that_fails_a_worker() -> None:
 
     clock.on_worker = once(fail)
     assert type(error_of(behind(cache.async_load_or_store("k", never)))) is OSError
-    until(lambda: not [t for t in threading.enumerate() if t.name == "lastcache-refresh"])
     assert result_of(behind(cache.async_load_or_store("k", gives(Success("new"))))) == given("new")
 
 
