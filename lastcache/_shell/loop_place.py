@@ -11,6 +11,7 @@ from anyio import Event, current_time, get_current_task
 
 from lastcache._shell.awaited import Callback, awaited, exception_for_waiters
 from lastcache._shell.flight import Flight, Job
+from lastcache._shell.guard import inside
 from lastcache._shell.inflight import CacheState
 from lastcache._shell.loops import TaskLeader, is_being_cancelled, running_loop, running_task, soon, wait_for
 from lastcache._shell.reentrancy import LoadNode
@@ -117,11 +118,15 @@ class LoopPlace(Generic[K, V, E]):
     def start(self) -> None:
         """Start a task for each queued load, as far as there is room; outside of a block they are dropped."""
         shell = self._shell()
-        if shell is None or self._starts or not self.is_here():
+        if shell is None or self._starts or inside() is not None or not self.is_here():
             return
         self._starts = True
         try:
-            while self._running < self._limit and (job := self._next()) is not None:
+            while self._running < self._limit and self.state.loads.queue:
+                # Other loops and threads take jobs out of the queue, too.
+                job = shell.guard.run(self._next)
+                if job is None:
+                    return
                 self._start(shell, job)
         finally:
             self._starts = False
