@@ -225,7 +225,7 @@ class CacheState(Generic[K, V, E, C]):
         self.loads.abandon(key, flight)
         self._drop_oldest()
         if self.closed:
-            self._drop_all(CLOSED)
+            self.strand(CLOSED)
 
     def _join(self, job: Job[K, V, E, C], rival: Job[K, V, E, C]) -> None:
         """Have who waits for ``job`` told how ``rival`` ends."""
@@ -265,9 +265,6 @@ class CacheState(Generic[K, V, E, C]):
 
     def strand(self, why: str) -> None:
         """Drop everything that is queued: nobody is left to run it."""
-        self._drop_all(why)
-
-    def _drop_all(self, why: str) -> None:
         for job in list(self.loads.queue):
             self.drop(job, why)
 
