@@ -143,7 +143,8 @@ class Loads(Generic[K, F, J]):
 
     def land(self, key: K, flight: F) -> None:
         """End ``flight``, whose callback has ended, and whose job was told."""
-        if traffic.is_attached(self.traffic.get(key), flight):
+        found = self.traffic.get(key)
+        if found is not None and traffic.landed(found, flight) is None:
             del self.traffic[key]
         else:
             self.kept.pop(flight, None)
