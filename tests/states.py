@@ -31,9 +31,11 @@ def left(key: str = "k") -> Work:
     return Job(key, "callback", 0.0)
 
 
-def state_with(config: Config = CONFIG, *, beside: State | None = None, **traffic: Traffic[Work, Load]) -> State:
+def state_with(
+    config: Config = CONFIG, *, beside: State | None = None, draw: float = 0.0, **traffic: Traffic[Work, Load]
+) -> State:
     """Give a state with this under way, the queue as it follows from that."""
-    state: State = CacheState(config, clockless, beside=beside)
+    state: State = CacheState(config, clockless, beside=beside, draw=lambda: draw)
     state.loads.traffic.update(traffic)
     state.loads.queue.update((found.job, None) for found in traffic.values() if isinstance(found, Queued))
     return state
@@ -85,7 +87,7 @@ def seen(state: State) -> Seen:
 
 
 WRITES: Final[dict[str, Callable[[State], object]]] = {
-    "set": lambda state: state.set(50, "k", "new", None, 0.0),
+    "set": lambda state: state.set(50, "k", "new", None),
     "expire": lambda state: state.expire(50, "k"),
     "delete": lambda state: state.delete("k"),
 }
@@ -106,7 +108,7 @@ def expired_state(config: Config, *keys: str) -> State:
     """Give a state whose keys were stored at 0, and are expired at ``2 * TTL``."""
     state = state_with(config)
     for key in keys:
-        state.set(0, key, key, None, 0.0)
+        state.set(0, key, key, None)
     return state
 
 

@@ -58,7 +58,7 @@ def test_a_full_queue_makes_room_for_an_early_load() -> None:
     """Early loads count, too."""
     state = state_with(replace(CONFIG, refresh_after=ticks(1), max_queued=1))
     for key in "ab":
-        state.set(0, key, key, None, 0.0)
+        state.set(0, key, key, None)
         assert state.decide(2 * TICK, SIE, key, "callback", led()) == given(key)
     first, second = seen(state).told[0][0], seen(state).queue[0]
     assert (first.key, second.key) == ("a", "b")
@@ -80,7 +80,7 @@ def test_a_worker_starts_the_oldest_that_is_needed() -> None:
     """What is fresh by now is told the answer that stands; the next is led, and leaves the queue."""
     state, me = expired_state(CONFIG, "a", "b", "c"), led()
     a, b, c = [stale(state, key) for key in "abc"]
-    state.set(2 * TTL, "a", "new", None, 0.0)
+    state.set(2 * TTL, "a", "new", None)
     assert state.start_next(2 * TTL, me) is b
     assert (seen(state).traffic, seen(state).queue) == ({"b": Running(me, b), "c": Queued(c)}, [c])
     assert (seen(state).told, me.began_at) == ([(a, given("new"))], 2 * TTL)
@@ -91,10 +91,10 @@ def test_an_early_load_is_started_while_the_value_is_fresh() -> None:
     """A worker runs an early load that is still due, and passes by one whose key was written meanwhile."""
     state, me = state_with(replace(CONFIG, refresh_after=ticks(1))), led()
     for key in "ab":
-        state.set(0, key, key, None, 0.0)
+        state.set(0, key, key, None)
         state.decide(2 * TICK, SIE, key, "callback", led())
     a, b = state.loads.queue
-    state.set(2 * TICK, "a", "new", None, 0.0)
+    state.set(2 * TICK, "a", "new", None)
     assert state.start_next(2 * TICK, me) is b
     assert (seen(state).told, seen(state).traffic) == ([(a, given("new"))], {"b": Running(me, b)})
 
@@ -113,7 +113,7 @@ def test_decide_asks_about_its_own_key() -> None:
 def test_a_stale_value_comes_with_the_job_of_its_reader() -> None:
     """The job behind a stale value has the reader's key, callback and time; the second reader gets the same."""
     state: State = CacheState(CONFIG, lambda: 7.5)
-    state.set(0, "k", "k", None, 0.0)
+    state.set(0, "k", "k", None)
     job = stale(state, "k")
     assert (job.key, job.callback, job.since, job.landing) == ("k", "callback", 7.5, None)
     step = state.decide(2 * TTL, SLOW, "k", "other", led())
@@ -123,7 +123,7 @@ def test_a_stale_value_comes_with_the_job_of_its_reader() -> None:
 def test_what_may_neither_wait_nor_leave_a_load() -> None:
     """``without_load`` gives what stands, or what is stale with a job that will not run, and changes nothing."""
     state = state_with(replace(CONFIG, refresh_after=ticks(1)))
-    state.set(0, "k", "v", None, 0.0)
+    state.set(0, "k", "v", None)
     before = state.entries.stored.copy()
     for strategy in Strategy:
         answers = [state.without_load(now, strategy, "k", "callback") for now in (0, 2 * TICK)]

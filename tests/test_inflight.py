@@ -52,7 +52,7 @@ def test_landing_hands_back_what_it_replaced() -> None:
     state = state_with(k=Running(flight, job), other=Running(other))
     old = entry("old")
     state.entries.put("k", old, 0)
-    assert state.land(500, "k", flight, Success("new"), None, 0.0) == given("new")
+    assert state.land(500, "k", flight, Success("new"), None) == given("new")
     expected = Seen({"k": entry("new", 500)}, {"other": Running(other)}, told=[(job, given("new"))])
     assert seen(state) == expected
     assert (flight.landing, flight.outcome, flight.landed_at) == (given("new"), Success("new"), 500)
@@ -62,10 +62,10 @@ def test_landing_hands_back_what_it_replaced() -> None:
 def test_a_value_is_landed_and_set_with_its_own_ttl_and_draw() -> None:
     """What comes with a value reaches the rule: its TTL, and the draw by which jitter shortens it."""
     config = replace(CONFIG, jitter=0.5)
-    state, flight = state_with(config), led()
+    state, flight = state_with(config, draw=1.0), led()
     assert state.decide(0, SIE, "landed", "callback", flight) is flight
-    state.land(0, "landed", flight, Success("v"), 40, 1.0)
-    state.set(0, "set", "v", 80, 1.0)
+    state.land(0, "landed", flight, Success("v"), 40)
+    state.set(0, "set", "v", 80)
     assert seen(state) == Seen({"landed": Fresh(entry("v").answer, 20), "set": Fresh(entry("v").answer, 40)})
 
 
@@ -73,7 +73,7 @@ def test_a_failed_first_load_leaves_nothing() -> None:
     """A failure of a missing key stores nothing, and detaches its flight."""
     flight = led()
     state = state_with(k=Running(flight))
-    assert state.land(0, "k", flight, failed("down"), None, 0.0) == Failure("down")
+    assert state.land(0, "k", flight, failed("down"), None) == Failure("down")
     assert (seen(state), flight.landing, flight.replaced) == (Seen(), Failure("down"), None)
 
 
@@ -82,7 +82,7 @@ def test_an_outrun_landing_changes_nothing() -> None:
     late, successor, kept, job = led(), led(), left(), left()
     state = state_with(k=Running(successor, job))
     state.loads.kept[late] = kept
-    assert state.land(0, "k", late, Success("older"), None, 0.0) == given("older")
+    assert state.land(0, "k", late, Success("older"), None) == given("older")
     assert seen(state) == Seen(traffic={"k": Running(successor, job)}, told=[(kept, given("older"))])
     assert (late.landing, late.replaced) == (given("older"), None)
 
@@ -97,7 +97,7 @@ def test_a_write_outruns_the_load_that_runs(write: str) -> None:
     kept, forgotten = ({}, {flight: job}) if write == "delete" else ({flight: job}, {})
     assert seen(state) == Seen(STORED[write], {"other": Running(other)}, kept=kept, forgotten=forgotten)
     assert (state.loads.carried("k", flight), state.loads.unfinished()) == (job, [job])
-    assert state.land(60, "k", flight, Success("late"), None, 0.0) == given("late")
+    assert state.land(60, "k", flight, Success("late"), None) == given("late")
     assert seen(state) == Seen(STORED[write], {"other": Running(other)}, told=[(job, given("late"))])
 
 
@@ -152,7 +152,7 @@ def test_a_closed_state_refuses_calls_and_ignores_writes() -> None:
     with pytest.raises(CacheClosedError):
         state.without_load(0, SIE, "k", "callback")
     assert [write(state) for write in WRITES.values()] == [None] * len(WRITES)
-    state.land(0, "k", flight, Success("late"), None, 0.0)
+    state.land(0, "k", flight, Success("late"), None)
     state.abandon("lost", lost)
     assert seen(state) == Seen(told=[(job, given("late")), (left_behind, Dropped(DELETED))])
 
@@ -170,7 +170,7 @@ def test_an_abandoned_load_is_queued_again() -> None:
 
 
 ENDS: Final[dict[str, tuple[Callable[[State, Load], object], Landing[str, str] | Dropped]]] = {
-    "land": (lambda state, flight: state.land(60, "k", flight, Success("late"), None, 0.0), given("late")),
+    "land": (lambda state, flight: state.land(60, "k", flight, Success("late"), None), given("late")),
     "crash": (lambda state, flight: state.crash("k", flight, RAISED), RAISED),
     "fail": (lambda state, flight: state.fail("k", flight, Dropped("shot")), Dropped("shot")),
     "abandon": (lambda state, flight: state.abandon("k", flight), Dropped(DELETED)),
@@ -252,7 +252,7 @@ def test_a_job_that_was_taken_over_is_neither_ended_nor_started(where: str) -> N
     state.strand("too late")
     assert (state.start(9, job, me), state.start_next(9, me), me.began_at) == (False, None, None)
     assert (seen(state), job.landing) == (before, None)
-    state.land(60, "k", flight, Success("v"), None, 0.0)
+    state.land(60, "k", flight, Success("v"), None)
     assert seen(state).told == [(job, given("v"))]
 
 
@@ -274,7 +274,7 @@ def test_what_needs_cleanup() -> None:
     assert not state.needs_cleanup(unused)
     assert state.decide(0, SIE, "k", "callback", flight) is flight
     assert state.needs_cleanup(flight)
-    state.land(0, "k", flight, Success("v"), None, 0.0)
+    state.land(0, "k", flight, Success("v"), None)
     assert not state.needs_cleanup(flight)
     flight.event = Signal()
     assert state.needs_cleanup(flight)
@@ -321,7 +321,7 @@ def test_jobs_that_were_merged_are_told_together(*, runs: bool) -> None:
     assert seen(state) == before
     landing: Landing[str, str] | Dropped
     if runs:
-        landing = state.land(0, "k", successor, Success("v"), None, 0.0)
+        landing = state.land(0, "k", successor, Success("v"), None)
     else:
         state.delete("k")
         landing = Dropped(DELETED)

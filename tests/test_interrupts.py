@@ -361,7 +361,7 @@ def test_an_interrupted_call_leaves_no_trace_in_the_context() -> None:
 def test_an_abandoned_load_does_not_keep_the_early_one_away() -> None:
     """A reader who finds an early load due, and only the trace of one that an interrupt ended, has it begin."""
     state = CacheState[str, str, str, Load](Config(refresh_after=ticks(60)), lambda: 0.0)
-    state.set(0, "k", "old", None, 0.0)
+    state.set(0, "k", "old", None)
     state.loads.traffic["k"] = Running(Flight(LoadNode(None)))
     step = state.decide(61_000, Strategy.STALE_IF_ERROR, "k", never, Flight(LoadNode(None)))
     assert (step, len(state.loads.queue)) == (given("old"), 1)

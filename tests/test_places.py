@@ -97,7 +97,7 @@ def test_what_was_kept_in_another_place_does_not_start_after_a_delete(forget: st
     state, beside, here, there, _ = two_places()
     job = left()
     beside.loads.traffic["k"] = Running(there, job)
-    state.land(0, "k", here, Success("first"), None, 0.0)
+    state.land(0, "k", here, Success("first"), None)
     assert seen(beside).kept == {there: job}
     FORGETS[forget](state)
     beside.abandon("k", there)
@@ -109,10 +109,10 @@ def test_the_first_success_outruns_the_loads_of_other_places() -> None:
     state, beside, here, there, other = two_places()
     job = left()
     state.loads.traffic["k"] = Running(here, job)
-    assert beside.land(0, "k", there, Success("first"), None, 0.0) == given("first")
+    assert beside.land(0, "k", there, Success("first"), None) == given("first")
     assert there.replaced == (None, [Running(here, job), None])
     assert seen(beside) == Seen({"k": entry("first")})
-    assert state.land(50, "k", here, Success("late"), None, 0.0) == given("late")
+    assert state.land(50, "k", here, Success("late"), None) == given("late")
     expected = Seen({"k": entry("first")}, {"other": Running(other)}, told=[(job, given("late"))])
     assert seen(state) == expected
 
@@ -120,9 +120,9 @@ def test_the_first_success_outruns_the_loads_of_other_places() -> None:
 def test_a_failure_outruns_nothing() -> None:
     """A load that fails in one place leaves those of the others attached; the next success is stored."""
     state, beside, here, there, other = two_places()
-    assert beside.land(0, "k", there, failed("down"), None, 0.0) == Failure("down")
+    assert beside.land(0, "k", there, failed("down"), None) == Failure("down")
     assert seen(state) == Seen(traffic={"k": Running(here), "other": Running(other)})
-    state.land(0, "k", here, Success("new"), None, 0.0)
+    state.land(0, "k", here, Success("new"), None)
     assert seen(beside) == Seen({"k": entry("new")})
 
 
@@ -130,7 +130,7 @@ def test_an_outrun_success_outruns_nothing() -> None:
     """A load that was outrun leaves the newer loads of its key attached, in every place."""
     state, beside, here, there, other = two_places()
     late = led()
-    assert state.land(0, "k", late, Success("older"), None, 0.0) == given("older")
+    assert state.land(0, "k", late, Success("older"), None) == given("older")
     assert seen(state) == Seen(traffic={"k": Running(here), "other": Running(other)})
     assert seen(beside) == Seen(traffic={"k": Running(there)})
 
@@ -187,7 +187,7 @@ def hostile_state(config: Config = CONFIG) -> tuple[State, Hostile, Job[str, str
     """Give a state with two stale keys, a job for each, and the first that objects."""
     state, key = expired_state(config), Hostile("a")
     for each in (key, "b"):
-        state.set(0, each, each, None, 0.0)
+        state.set(0, each, each, None)
     job = stale(state, key)
     stale(state, "b")
     key.lost = True

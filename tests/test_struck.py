@@ -55,28 +55,28 @@ class Change(NamedTuple):
 def landing() -> Change:
     flight, job = led(), left(NAME)
     state = state_with(k=Running(flight, job))
-    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None, 0.0), [job], flight)
+    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None), [job], flight)
 
 
 def outrun_landing() -> Change:
     flight, job = led(), left(NAME)
     state = state_with()
     state.loads.kept[flight] = job
-    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None, 0.0), [job], flight)
+    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None), [job], flight)
 
 
 def outrun_landing_beside() -> Change:
     flight, kept, job = led(), left(NAME), left(NAME)
     state = state_with(k=Running(led(), job))
     state.loads.kept[flight] = kept
-    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None, 0.0), [kept, job], flight)
+    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None), [kept, job], flight)
 
 
 def forgotten_landing() -> Change:
     flight, forgotten, job = led(), left(NAME), left(NAME)
     state = state_with(k=Running(led(), job))
     state.loads.forgotten[flight] = forgotten
-    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None, 0.0), [forgotten, job], flight)
+    return Change(state, lambda: state.land(0, NAME, flight, Success("v"), None), [forgotten, job], flight)
 
 
 def background_landing() -> Change:
@@ -149,7 +149,7 @@ def failing() -> Change:
 def setting() -> Change:
     flight, job = led(), left(NAME)
     state = state_with(k=Running(flight, job))
-    return Change(state, lambda: state.set(0, NAME, "v", None, 0.0), [job], flight)
+    return Change(state, lambda: state.set(0, NAME, "v", None), [job], flight)
 
 
 def expiring() -> Change:
@@ -214,7 +214,7 @@ def starting() -> Change:
 def passing_by() -> Change:
     job = left(NAME)
     state = state_with(k=Queued(job))
-    state.set(0, NAME, "v", None, 0.0)
+    state.set(0, NAME, "v", None)
     return Change(state, lambda: state.start_next(0, led()), [job])
 
 
@@ -227,7 +227,7 @@ def taking_over() -> Change:
 def crowding() -> Change:
     job = left(Name("other"))
     state = state_with(replace(CONFIG, max_queued=1), other=Queued(job))
-    state.set(0, NAME, "v", None, 0.0)
+    state.set(0, NAME, "v", None)
     return Change(state, lambda: state.decide(2 * TTL, SWR, NAME, "callback", led()), [job])
 
 

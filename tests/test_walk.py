@@ -241,7 +241,7 @@ def land(world: World, outcome: Outcome[str, str]) -> None:
     """The oldest flight comes back; the state's answer must be the model's, and its job is told so."""
     flight = world.airborne.pop(0)
     jobs, others, attached = carried_by(world, flight), others_than(world, flight), is_attached(world, flight)
-    answer = world.state.land(world.now, KEY, flight, outcome, None, 0.0)
+    answer = world.state.land(world.now, KEY, flight, outcome, None)
     model = world.model
     expected = model.land(outcome, world.now) if attached else model.land_outrun(outcome, world.now)
     assert (answer, flight.landing) == (expected, expected)
@@ -305,7 +305,7 @@ def abandon(world: World) -> None:
 
 
 def put(world: World) -> None:
-    world.state.set(world.now, KEY, "put", None, 0.0)
+    world.state.set(world.now, KEY, "put", None)
     world.model.put("put", world.now)
 
 

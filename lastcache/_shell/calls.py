@@ -15,11 +15,11 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from lastcache._shell.flight import Flight, Job, Landing, Raised, Stale
 from lastcache._shell.frames import forget_frames
-from lastcache._shell.guard import HERE, inside
+from lastcache._shell.guard import inside
 from lastcache._shell.inflight import INSIDE
 from lastcache._shell.outcomes import check_outcome
 from lastcache._shell.place import Place
-from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
+from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load
 from lastcache._shell.shell import Shell
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import kept_error, settle
@@ -95,7 +95,7 @@ class Calls(Shell[K, V, E, C]):
             return None
         return self.read_now(place.state.without_load, strategy, key, callback)
 
-    async def ask(  # noqa: C901  # a call from beginning to end; a coroutine more would cost more than it explains
+    async def ask(  # noqa: C901, PLR0912  # a call from beginning to end; a coroutine more would cost more than it explains
         self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C, *, again: bool = False
     ) -> Landing[V, E] | Stale[K, V, E, C]:
         """Answer a call for which no answer stood on the hit path; one that asks ``again`` was counted before."""
@@ -103,15 +103,21 @@ class Calls(Shell[K, V, E, C]):
             return standing
         self.reports.misses += not again
         asker = None if CURRENT_LOAD.get() is None else current_load()
-        if (HERE.guard is not None and inside() is not None) or (asker is not None and asker.is_between_steps()):
+        if inside() is not None or (asker is not None and asker.is_between_steps()):
             return await self._ask_inside(place, strategy, key, callback)
+        if strategy is not Strategy.STALE_IF_ERROR and key in self.entries.stored:
+            given = self._stand_in(place, strategy, key, callback)
+            if given is not None:
+                return given
         while True:
-            flight: Flight[V, E] = Flight(LoadNode(CURRENT_LOAD.get(), place.leader and place.leader()))
+            node = LoadNode(CURRENT_LOAD.get(), place.leader and place.leader())
+            flight: Flight[V, E] = Flight(node)
             try:
                 try:
-                    with flight.latch: step = await self._lead(place, strategy, key, callback, flight, asker)  # noqa: E701  # fmt: skip
+                    with flight.latch: step = await (self._lead(place, strategy, key, callback, flight) if asker is None else self._lead_for(asker, place, strategy, key, callback, flight))  # noqa: E501, E701  # fmt: skip
                 finally:
-                    leave_load(flight.node)
+                    if CURRENT_LOAD.get() is node:
+                        CURRENT_LOAD.set(node.before)
                     if place.state.needs_cleanup(flight):
                         self.clean_up(place, key, flight)
             except BaseException:
@@ -122,11 +128,25 @@ class Calls(Shell[K, V, E, C]):
                 self.release_removed()
             if flight.outcome is not None and flight.began_at is not None:
                 self.reports.load(key, flight.outcome, flight.began_at, flight.landed_at, background=False)
-            if not isinstance(step, Flight):
+            if type(step) is not Flight:
                 return step
             await self.join_flight(place, key, step, asker)
             if step.landing is not None:
                 return step.landing
+
+    def _stand_in(
+        self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C
+    ) -> Answer[V, E] | Stale[K, V, E, C] | None:
+        """Give what is given without waiting, with the load behind it: no flight is made for that."""
+        try:
+            try:
+                return self.guard.run_now(place.state.stand_in, strategy, key, callback)
+            finally:
+                self.tidy(place)
+        except BaseException:
+            # An interrupt may have struck inside the first.
+            self.tidy(place)
+            raise
 
     async def join_flight(self, place: Place[K, V, E, C], key: K, flight: Flight[V, E], asker: LoadNode | None) -> None:
         """Wait for a flight that another leads, and put it out of the way where it was abandoned."""
@@ -139,28 +159,32 @@ class Calls(Shell[K, V, E, C]):
                 await place.join(flight)
         self.clean_up(place, key, flight)
 
-    async def _lead(
+    async def _lead_for(
         self,
+        asker: LoadNode,
         place: Place[K, V, E, C],
         strategy: Strategy,
         key: K,
         callback: C,
         flight: Flight[V, E],
-        asker: LoadNode | None,
     ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E]:
-        """Decide, and fly where that is the decision; give the flight to join where there is one."""
-        CURRENT_LOAD.set(flight.node)
-        step = self.guard.run_now(place.state.decide, strategy, key, callback, flight)
-        if step is not flight:
-            return step
-        if asker is None:
-            return await self._fly(place, key, callback, flight)
+        """Lead for a callback that asks: its own load waits for this one."""
         with WaitEdge(asker, flight.node):
-            return await self._fly(place, key, callback, flight)
+            return await self._lead(place, strategy, key, callback, flight)
 
-    async def _fly(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> Landing[V, E]:
-        """Run ``callback``, and land its outcome."""
+    async def _lead(  # noqa: C901  # as above
+        self, place: Place[K, V, E, C], strategy: Strategy | None, key: K, callback: C, flight: Flight[V, E]
+    ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+        """Decide, and run ``callback`` where that is the decision; give the flight to join, if there is one.
+
+        Without a strategy it was decided before: the flight was begun in the background.
+        """
         node = flight.node
+        CURRENT_LOAD.set(node)
+        if strategy is not None:
+            step = self.guard.run_step(place.state.decide, strategy, key, callback, flight)
+            if step is not flight:
+                return step
         node.calling = True
         try:
             outcome: Outcome[V, E] = callback(key)
@@ -177,7 +201,7 @@ class Calls(Shell[K, V, E, C]):
             self.guard.run(place.state.crash, key, flight, raised)
             return raised
         node.calling = False
-        landing = self.guard.run_now(place.state.land, key, flight, outcome, ttl, self.draw() if self.jitter else 0.0)
+        landing = self.guard.run_step(place.state.land, key, flight, outcome, ttl)
         flight.replaced = None
         if type(outcome) is not SUCCESS:
             self.forget_frames(key, outcome.failure().err)
@@ -194,6 +218,10 @@ class Calls(Shell[K, V, E, C]):
             self.guard.write(place.state.abandon, key, flight)
         if flight.event is not None:
             place.wake(flight)
+        self.tidy(place)
+
+    def tidy(self, place: Place[K, V, E, C]) -> None:
+        """Tell what is to be told, and have started what is queued."""
         if place.state.outbox:
             self.notify(place)
         if place.state.loads.queue:
@@ -236,8 +264,7 @@ class Calls(Shell[K, V, E, C]):
 
     async def refresh(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> None:
         """Run the background load that ``flight`` leads."""
-        CURRENT_LOAD.set(flight.node)
-        await self._fly(place, key, callback, flight)
+        await self._lead(place, None, key, callback, flight)
 
     def end_refresh(self, place: Place[K, V, E, C], job: Job[K, V, E, C], flight: Flight[V, E]) -> None:
         """Report a background load, then tell who waits for it. What an observer raises has nobody to strike."""

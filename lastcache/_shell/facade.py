@@ -100,7 +100,7 @@ class CacheBase(Generic[K, V, E, C]):
         """
         hash(key)
         own = self._shell.ttl_of(value) if ttl is None else checked_ttl(ttl)
-        self._shell.write_now(self._shell.state.set, key, value, own, self._shell.draw())
+        self._shell.write_now(self._shell.state.set, key, value, own)
 
     def expire(self, key: K) -> None:
         """End the freshness of ``key`` now; its value is still there for when a load fails.

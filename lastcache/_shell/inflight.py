@@ -7,6 +7,7 @@ interrupt finds nothing half done that ``abandon`` cannot mend.
 
 from collections.abc import Callable
 from contextlib import suppress
+from random import random
 from typing import Final, Generic, TypeVar, final
 
 from returns.pipeline import is_successful
@@ -52,16 +53,23 @@ class CacheState(Generic[K, V, E, C]):
     Where flights cannot be joined from everywhere, as those of an event loop cannot be from another, each place has a
     state of its own. A write outruns the flights of all places, and so does the first success to land: the others
     answer their callers as if they had joined it.
-    ``timer`` gives seconds, by which soft timeouts are measured. ``outbox`` has jobs that have ended, to be told.
+    ``timer`` gives seconds, by which soft timeouts are measured. ``draw`` draws for jitter, where there is any.
+    ``outbox`` has jobs that have ended, to be told.
     """
 
-    __slots__ = ("_max_queued", "_timer", "closed", "entries", "loads", "outbox", "places", "policy")
+    __slots__ = ("_draw", "_max_queued", "_timer", "closed", "entries", "loads", "outbox", "places", "policy")
 
     def __init__(
-        self, config: Config, timer: Callable[[], float], *, beside: "CacheState[K, V, E, C] | None" = None
+        self,
+        config: Config,
+        timer: Callable[[], float],
+        *,
+        beside: "CacheState[K, V, E, C] | None" = None,
+        draw: Callable[[], float] = random,
     ) -> None:
         self.policy = policy_of(config)
         self._max_queued = config.max_queued
+        self._draw = draw if config.jitter else float  # which gives 0.0
         self._timer = timer
         self.closed = False
         self.loads: Loads[K, Flight[V, E], Job[K, V, E, C]] = Loads()
@@ -84,33 +92,36 @@ class CacheState(Generic[K, V, E, C]):
         entry = self.entries.read(key, now) if key in self.entries.stored else None
         found = self.loads.find(key) if key in self.loads.traffic else None
         decision = lookup(self.policy, strategy, entry, found, now)
-        if decision is LOAD or decision is JOIN:
-            return self._wait(now, key, flight)
-        return self._follow(decision, now, key, callback, flight)
-
-    def _wait(self, now: int, key: K, flight: Flight[V, E]) -> Flight[V, E]:
+        if decision is not LOAD and decision is not JOIN:
+            given = self._give(decision, key, callback)
+            if given is not None:
+                return given
         flight.began_at = now
         led = self.loads.wait(key, flight)
         if led is not flight:
             flight.began_at = None
         return led
 
-    def _follow(
-        self, decision: Decision[V, E], now: int, key: K, callback: C, flight: Flight[V, E]
-    ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+    def stand_in(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Stale[K, V, E, C] | None:
+        """Give the answer of a call that need not wait, and leave the load behind it; None where it must wait."""
+        if self.closed:
+            self.check_open()
+        return self._give(lookup(self.policy, strategy, self.entries.read(key, now), None, now), key, callback)
+
+    def _give(self, decision: Decision[V, E], key: K, callback: C) -> Answer[V, E] | Stale[K, V, E, C] | None:
         match decision:
+            case Revalidate(cached):
+                job = self.loads.leave(key, lambda: Job(key, callback, self._timer()))
+                self._drop_oldest()
+                return Stale(cached, job)
             case Serve(answer):
                 return answer
             case ServeAndRefresh(answer):
                 self.loads.refresh(key, lambda: Job(key, callback, self._timer()))
                 self._drop_oldest()
                 return answer
-            case Revalidate(cached):
-                job = self.loads.leave(key, lambda: Job(key, callback, self._timer()))
-                self._drop_oldest()
-                return Stale(cached, job)
             case Load() | Join():
-                return self._wait(now, key, flight)
+                return None
 
     def _drop_oldest(self) -> None:
         if self._max_queued is None:
@@ -167,9 +178,7 @@ class CacheState(Generic[K, V, E, C]):
                 flight.began_at = flight.carries = None
                 return False
 
-    def land(
-        self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None, draw: float
-    ) -> Landing[V, E]:
+    def land(self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None) -> Landing[V, E]:
         """Settle ``outcome`` where ``flight`` is attached, and end it; an outrun flight stores nothing."""
         flight.landed_at = now
         flight.outcome = outcome
@@ -179,7 +188,7 @@ class CacheState(Generic[K, V, E, C]):
             answer = outrun(entry, outcome, now)
             self._end(key, flight, answer)
             return answer
-        answer, settled = settle(self.policy, entry, outcome, now, ttl=ttl, draw=draw)
+        answer, settled = settle(self.policy, entry, outcome, now, ttl=ttl, draw=self._draw())
         flight.replaced = self.entries.drop(key) if settled is None else self.entries.put(key, settled, now)
         if running is not None and running.job is not None:
             self._finish_carried(flight, running.job, answer)
@@ -273,11 +282,11 @@ class CacheState(Generic[K, V, E, C]):
         if job.landing is None:
             job.landing, self.outbox[job] = landing, None
 
-    def set(self, now: int, key: K, value: V, ttl: int | None, draw: float) -> object:
+    def set(self, now: int, key: K, value: V, ttl: int | None) -> object:
         """Store ``value``; a load that had begun is outrun."""
         if self.closed:
             return None
-        entry = fresh(self.policy, value, now, ttl=ttl, draw=draw)
+        entry = fresh(self.policy, value, now, ttl=ttl, draw=self._draw())
         return self._outrun(key), self.entries.put(key, entry, now)
 
     def expire(self, now: int, key: K) -> object:

@@ -35,18 +35,20 @@ class CallsOfMany(Calls[K, V, E, C]):
         """Answer a call for many keys: its own are loaded and land before those that others load are waited for."""
         wanted = tuple(dict.fromkeys(keys))
         self.state.check_open()
-        landings: dict[K, Landing[V, E]] = dict(self.count_lookups(wanted))
+        landings: dict[K, Landing[V, E]] = {**self.count_lookups(wanted)}
+        if len(landings) == len(wanted):
+            return landings
         missing = tuple(key for key in wanted if key not in landings)
-        if missing:
-            landings |= await self._load_many(place, strategy, missing, callback)
+        landings |= await self._load_many(place, strategy, missing, callback)
         return {key: landings[key] for key in wanted}
 
     def give_many(self, landings: Mapping[K, Landing[V, E]]) -> dict[K, Answer[V, E]]:
         """Give a caller the answers; what one of them raises is what all of the call raises."""
         for landing in landings.values():
-            if isinstance(landing, Raised):
+            if type(landing) is Raised:
                 landing.give()
-        return {key: self.give(key, landing) for key, landing in landings.items()}
+        give = self.give
+        return {key: give(key, landing) for key, landing in landings.items()}
 
     async def _load_many(
         self, place: Place[K, V, E, C], strategy: Strategy, keys: tuple[K, ...], callback: Any
@@ -137,7 +139,7 @@ class CallsOfMany(Calls[K, V, E, C]):
         if isinstance(one, Raised):
             self.guard.run(place.state.crash, key, flight, one)
             return one
-        landing = self.guard.run_now(place.state.land, key, flight, one.outcome, one.ttl, self.draw())
+        landing = self.guard.run_now(place.state.land, key, flight, one.outcome, one.ttl)
         flight.replaced = None
         if not is_successful(one.outcome):
             self.forget_frames(key, one.outcome.failure().err)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from random import random
 from typing import Generic, TypeVar, TypeVarTuple
 
 from returns.pipeline import is_successful
@@ -39,7 +38,6 @@ class Shell(Generic[K, V, E, C]):
         "count_hits",
         "entries",
         "guard",
-        "jitter",
         "reports",
         "soft_timeout",
         "state",
@@ -57,7 +55,6 @@ class Shell(Generic[K, V, E, C]):
         checked_config(config)
         self.clock = checked_clock(clock)
         self.ttl_for = checked_ttl_for(ttl_for)
-        self.jitter = config.jitter > 0
         self.count_hits = config.count_hits
         self.soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
         self.guard = Guard(clock)
@@ -138,15 +135,17 @@ class Shell(Generic[K, V, E, C]):
         """Give the valid answers for many keys, as the hit path does; count the others as misses."""
         found: dict[K, Answer[V, E]] = {}
         stored, now = self.entries.stored, self.clock()
+        misses = 0
         for key in keys:
             entry = stored.get(key)
-            if entry is not None and now <= entry.until:
-                if isinstance(entry, BoundedEntry):
-                    entry.node.visited = True
-                found[key] = entry.answer
-                self.reports.hits += 1
-            else:
-                self.reports.misses += 1
+            if entry is None or now > entry.until:
+                misses += 1
+                continue
+            if type(entry) is BoundedEntry:
+                entry.node.visited = True
+            found[key] = entry.answer
+        self.reports.hits += len(found)
+        self.reports.misses += misses
         return found
 
     def stats(self) -> Stats:
@@ -159,10 +158,10 @@ class Shell(Generic[K, V, E, C]):
 
     def give(self, key: K, landing: Landing[V, E] | Stale[K, V, E, C]) -> Answer[V, E]:
         """Give a caller how its call ended, and report a stale value. Raises what the callback raised."""
-        if isinstance(landing, Stale):
+        if type(landing) is Stale:
             self.reports.stale(key, landing.cached)
             return Success(landing.cached)
-        if isinstance(landing, Raised):
+        if type(landing) is Raised:
             return landing.give()
         if type(landing) is SUCCESS and landing.unwrap().stale:
             self.reports.stale(key, landing.unwrap())
@@ -221,10 +220,6 @@ class Shell(Generic[K, V, E, C]):
     def ttl_of(self, value: V) -> int | None:
         """Give the nanoseconds of the value's own TTL, if it has one. Raises what the user's function raises."""
         return None if self.ttl_for is None else checked_ttl(self.ttl_for(value))
-
-    def draw(self) -> float:
-        """Draw for jitter, where there is any."""
-        return random() if self.jitter else 0.0  # noqa: S311  # it spreads load, and keeps no secret
 
     def release_removed(self) -> None:
         """Release, outside of the guard, what was dropped inside, and report it."""

@@ -28,7 +28,7 @@ There are two rules about this file:
    too: a number from 0 to 1 that was drawn for jitter.
 """
 
-from typing import Never, TypeVar
+from typing import Final, Never, TypeVar
 
 from returns.pipeline import is_successful
 from returns.result import Failure, Success
@@ -61,6 +61,9 @@ from lastcache.records import CachedValue, LoadFailure
 V = TypeVar("V")
 E = TypeVar("E")
 
+GIVES_A_VALUE: Final = (Fresh, RefreshAhead, Extended)
+"""The states whose answer is a value."""
+
 
 def lookup(
     policy: Policy,
@@ -81,7 +84,7 @@ def lookup(
         return ServeAndRefresh(entry.answer)
     if (
         strategy is not Strategy.STALE_IF_ERROR
-        and isinstance(entry, Fresh | RefreshAhead | Extended)
+        and isinstance(entry, GIVES_A_VALUE)
         and now <= fresh_until(entry) + policy.stale_while_revalidate
     ):
         return Revalidate(view(entry, now))
@@ -146,7 +149,7 @@ def outrun(entry: Entry[V, E] | None, outcome: Outcome[V, E], now: int) -> Answe
     """
     if is_successful(outcome):
         return Success(CachedValue(outcome.unwrap()))
-    if isinstance(entry, Fresh | RefreshAhead | Extended) and now <= deadline(entry):
+    if isinstance(entry, GIVES_A_VALUE) and now <= deadline(entry):
         return entry.answer
     return Failure(outcome.failure().err)
 
