@@ -37,7 +37,7 @@ def log_to(logger: logging.Logger) -> Callable[[Event[object, object]], None]:
     >>> logger = logging.getLogger("doctest")
     >>> logger.addHandler(logging.StreamHandler(__import__("sys").stdout))
     >>> cache = LastCache[str, int, str](observer=log_to(logger), clock=lambda: 0)
-    >>> _ = cache.load_or_store("answer", lambda key: failed("connection lost"))
+    >>> _ = cache.load_or_store("answer", lambda key: failed("connection lost", use_stale=True))
     LoadFailed(key='answer', err='connection lost', use_stale=True, took=datetime.timedelta(0), background=False)
     """
 

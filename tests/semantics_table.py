@@ -37,7 +37,7 @@ Known: TypeAlias = Entry[str, str] | None
 PAGE: Final = Path(__file__).parent.parent / "docs" / "semantics.md"
 TTL, EXTENSION, WINDOW, SHORT_WINDOW, MEMORY, EARLY = 100, 30, 50, 20, 10, 60
 SUCCESS: Final[Outcome[str, str]] = Success("w")
-COVERED: Final[Outcome[str, str]] = failed("err")
+COVERED: Final[Outcome[str, str]] = failed("err", use_stale=True)
 REFUSED: Final[Outcome[str, str]] = failed("err", use_stale=False)
 
 
@@ -74,9 +74,9 @@ def _of(option: str, policy: Policy, *states: str) -> Iterator[Situation]:
         "due early": (first, EARLY + 1),
         "expired": (first, expired_at),
         "past the window": (first, TTL + WINDOW + 1),
-        "extended": (settle(policy, first, failed("last"), expired_at)[1], expired_at + 1),
+        "extended": (settle(policy, first, failed("last", use_stale=True), expired_at)[1], expired_at + 1),
         "refused": (settle(policy, first, failed("last", use_stale=False), expired_at)[1], expired_at + 1),
-        "remembered": (settle(policy, None, failed("last"), 0)[1], 1),
+        "remembered": (settle(policy, None, failed("last", use_stale=True), 0)[1], 1),
     }
     for state in states:
         yield Situation(option, state, policy, *reached[state])

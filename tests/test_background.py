@@ -48,7 +48,7 @@ async def test_a_failed_refresh_shows_and_is_tried_again(stage: Stage) -> None:
     """A refresh that fails leaves the value, shows its error, and the next try comes after ``extend_ttl``."""
     await stage.open("k", extend=50)
     held = CachedValue("old", stale=True, err="down")
-    assert await stage.ended(await stage.behind("k", giving(failed("down")))) == Success(held)
+    assert await stage.ended(await stage.behind("k", giving(failed("down", use_stale=True)))) == Success(held)
     stage.clock.advance(ticks(50))
     assert await stage.revalidate("k", never) == Success(Given(held, None))
     stage.clock.advance(ticks(1))
@@ -63,7 +63,7 @@ async def test_a_refused_value_is_not_given_in_place_of_the_failure(stage: Stage
     gone = giving(failed("gone", use_stale=False))
     assert await stage.ended(await stage.behind("k", gone)) == Failure("gone")
     assert await stage.revalidate("k", gone) == Failure("gone")
-    covered = await stage.revalidate("k", giving(failed("down")))
+    covered = await stage.revalidate("k", giving(failed("down", use_stale=True)))
     assert covered == Success(Given(CachedValue("old", stale=True, err="down"), None))
 
 
@@ -128,7 +128,7 @@ async def test_a_load_that_was_taken_over_does_not_run_again(stage: Stage) -> No
     await stuck.started()
     replaced = stage.gated(Success("queued")).opened()
     refresh = await stage.behind("k", replaced)
-    assert await stage.ask("k", giving(failed("down"))) == covered
+    assert await stage.ask("k", giving(failed("down", use_stale=True))) == covered
     assert await stage.ended(refresh) == covered
     stuck.let_go()
     assert await stage.ended(hung) == given("late")
@@ -163,7 +163,7 @@ async def test_a_stale_reader_shares_a_load_of_the_foreground(stage: Stage) -> N
 async def test_a_waiting_caller_joins_a_background_load(stage: Stage) -> None:
     """Stale-if-error joins a load that runs in the background, and gets its outcome."""
     await stage.open("k")
-    gated = stage.gated(failed("down"))
+    gated = stage.gated(failed("down", use_stale=True))
     refresh = await stage.behind("k", gated)
     await gated.started()
     joiner = stage.asking("k", never)

@@ -82,7 +82,7 @@ async def test_a_soft_wait_keeps_its_key(stage: Stage) -> None:
 async def test_a_covered_failure_keeps_its_key(stage: Stage) -> None:
     """A key whose stale value was given in place of a failure outlives one that was not asked for."""
     await stage.open("a", "b", max_entries=2, extend=50)
-    assert (await stage.ask("a", giving(failed("down")))).unwrap().stale
+    assert (await stage.ask("a", giving(failed("down", use_stale=True)))).unwrap().stale
     assert ["a", "c"] == await left_after_one_more(stage)
 
 

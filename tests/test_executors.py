@@ -83,7 +83,7 @@ def test_an_executor_that_exits_leaves_nothing_queued() -> None:
     cache.expire("k")
     with pytest.raises(SystemExit):
         cache.async_load_or_store("k", never)
-    assert cache.load_or_store("k", gives(failed("down"))) == given("old", stale=True, err="down")
+    assert cache.load_or_store("k", gives(failed("down", use_stale=True))) == given("old", stale=True, err="down")
     assert cache.stats().refresh_refused == 1
 
 

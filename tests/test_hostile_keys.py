@@ -12,7 +12,7 @@ from lastcache import CachedValue, failed
 from tests.kit import given, ticks
 from tests.shells import Cache, Options, Stage, giving
 
-DOWN: Final = giving(failed("down"))
+DOWN: Final = giving(failed("down", use_stale=True))
 
 
 class Fickle(str):

@@ -73,7 +73,7 @@ def test_a_failed_first_load_leaves_nothing() -> None:
     """A failure of a missing key stores nothing, and detaches its flight."""
     flight = led()
     state = state_with(k=Running(flight))
-    assert state.land(0, "k", flight, failed("down"), None) == Failure("down")
+    assert state.land(0, "k", flight, failed("down", use_stale=True), None) == Failure("down")
     assert (seen(state), flight.landing, flight.replaced) == (Seen(), Failure("down"), None)
 
 

@@ -151,7 +151,7 @@ class TakeOver(Scene):
         self.refresh = self.cache.async_load_or_store("k", gives(Success("behind"))).unwrap().refresh
 
     def act(self) -> object:
-        return self.cache.load_or_store("k", gives(failed("down")))
+        return self.cache.load_or_store("k", gives(failed("down", use_stale=True)))
 
     def after(self) -> None:
         self.stuck.let_go()
@@ -288,7 +288,7 @@ class Options(Scene):
 
     def act(self) -> object:
         self.cache.set("c", "new")
-        self.cache.load_or_store("d", gives(failed("down")))
+        self.cache.load_or_store("d", gives(failed("down", use_stale=True)))
         return self.cache.load_or_store("k", gives(Success("new")))
 
     def after(self) -> None:

@@ -144,7 +144,7 @@ async def test_expire_leaves_a_value_to_fall_back_on(stage: Stage) -> None:
     cache.expire("k")
     assert is_successful(cache.ttl("k"))
     assert cache.ttl("k").unwrap().total_seconds() < 0
-    assert await stage.ask("k", giving(failed("down"))) == given("old", stale=True, err="down")
+    assert await stage.ask("k", giving(failed("down", use_stale=True))) == given("old", stale=True, err="down")
 
 
 async def test_expire_of_a_missing_key(stage: Stage) -> None:

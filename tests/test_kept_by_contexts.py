@@ -92,7 +92,7 @@ async def test_a_context_keeps_no_error(stage: Stage) -> None:
 
     async def load(key: str) -> Outcome[Any, Any]:
         await opening(key)
-        return failed(opening.made())
+        return failed(opening.made(), use_stale=True)
 
     await stage.ask("k", load)
     assert (1, []) == (len(opening.contexts), opening.alive())

@@ -48,7 +48,11 @@ async def test_no_keys_are_no_load(stage: Stage) -> None:
 async def test_each_key_lands_by_its_own_outcome(stage: Stage) -> None:
     """A batch settles each key as a load of its own would."""
     cache = await stage.open("covered", "refused", extend=50)
-    asked = Asked(covered=failed("down"), refused=failed("gone", use_stale=False), missing=failed("down"))
+    asked = Asked(
+        covered=failed("down", use_stale=True),
+        refused=failed("gone", use_stale=False),
+        missing=failed("down", use_stale=True),
+    )
     assert await stage.ask_many(["ok", "covered", "refused", "missing"], asked) == {
         "ok": given("OK"),
         "covered": given("old", stale=True, err="down"),

@@ -121,7 +121,7 @@ def test_a_generator_that_keeps_an_error_goes_on() -> None:
     cache: LastCache[str, str, OSError] = LastCache()
     cache.set("k", "old")
     cache.expire("k")
-    cache.load_or_store("k", gives(failed(kept[0])))
+    cache.load_or_store("k", gives(failed(kept[0], use_stale=True)))
     assert next(resting) == "went on"
 
 
@@ -173,7 +173,7 @@ def test_nothing_is_left_of_a_failing_key(count: int) -> None:
     cache: LastCache[int, str, str] = LastCache()
 
     def fail(number: int) -> None:
-        cache.load_or_store(number, gives(failed("down")))
+        cache.load_or_store(number, gives(failed("down", use_stale=True)))
         cache.async_load_or_store(number, gives(failed("down", use_stale=False)))
 
     def crash(number: int) -> None:
@@ -192,7 +192,7 @@ def test_nothing_is_left_of_a_failing_key(count: int) -> None:
 def test_a_flood_of_a_million_failing_keys(count: int) -> None:
     """A million distinct keys whose loads fail leave nothing behind, counted in blocks of memory."""
     cache: LastCache[int, str, str] = LastCache()
-    down = gives(failed("down"))
+    down = gives(failed("down", use_stale=True))
     cache.load_or_store(0, down)
     gc.collect()
     before = sys.getallocatedblocks()
@@ -233,7 +233,7 @@ def test_an_outage_keeps_one_error_a_key() -> None:
             raise LoudError
         except LoudError as err:
             alive.add(err)
-            return failed(err)
+            return failed(err, use_stale=True)
 
     for _ in range(50):
         assert cache.load_or_store("k", load).unwrap().stale

@@ -42,7 +42,7 @@ async def test_a_load_is_told_of(stage: Stage) -> None:
 
     await stage.ask("a", slowly)
     await stage.ask("a", never_async)
-    await stage.ask("b", giving(failed("down")))
+    await stage.ask("b", giving(failed("down", use_stale=True)))
     await stage.ask("b", giving(failed("gone", use_stale=False)))
     assert stage.events == [
         Loaded("a", ticks(7), background=False),
@@ -67,7 +67,7 @@ async def test_a_broken_contract_is_told_of(stage: Stage) -> None:
 async def test_a_stale_answer_is_told_of(stage: Stage) -> None:
     """A covered failure gives a stale value; the hit path, while the extension stands, tells nothing."""
     await stage.open("k", extend=10)
-    await stage.ask("k", giving(failed("down")))
+    await stage.ask("k", giving(failed("down", use_stale=True)))
     await stage.ask("k", never_async)
     assert stage.events == [
         LoadFailed("k", "down", use_stale=True, took=NOW, background=False),
@@ -94,7 +94,7 @@ async def test_a_refresh_is_told_of(stage: Stage) -> None:
     )
 
 
-@pytest.mark.parametrize("end", [failed("down"), BROKEN])
+@pytest.mark.parametrize("end", [failed("down", use_stale=True), BROKEN])
 async def test_a_refresh_that_fails_is_told_of(stage: Stage, end: Any) -> None:
     """A failed refresh is seen by the observer, whether it returned its failure or raised."""
     await stage.open("k")
@@ -153,7 +153,7 @@ async def test_a_batch_is_told_of_key_by_key(stage: Stage) -> None:
     await stage.open("old")
 
     async def load(keys: tuple[str, ...]) -> Mapping[str, Outcome[str, str]]:
-        return {key: failed("down") if key == "old" else Success("v") for key in keys}
+        return {key: failed("down", use_stale=True) if key == "old" else Success("v") for key in keys}
 
     await stage.ask_many(["new", "old"], load)
     assert stage.events == [
@@ -171,7 +171,7 @@ async def test_a_batch_that_raises_gives_nothing_stale(stage: Stage) -> None:
     await gated.started()
 
     async def load(keys: tuple[str, ...]) -> Mapping[str, Outcome[str, str]]:
-        return {key: failed("down") for key in keys}
+        return {key: failed("down", use_stale=True) for key in keys}
 
     batch = stage.start(lambda: stage.ask_many(["old", "k"], load))
     await stage.joined(1)
@@ -222,7 +222,7 @@ async def test_an_observer_that_raises_is_reported_once(stage: Stage, caplog: py
     await stage.open("k", observer=broken)
     assert (await stage.revalidate("k", giving(Success("new")))).unwrap().cached == CachedValue("old", stale=True)
     await stage.until(lambda: stage.cache.peek("k").unwrap() == CachedValue("new"))
-    assert await stage.ask("other", giving(failed("down"))) == Failure("down")
+    assert await stage.ask("other", giving(failed("down", use_stale=True))) == Failure("down")
     logged = [(record.name, record.levelno, record.exc_info is not None) for record in caplog.records]
     assert logged == [("lastcache", logging.ERROR, True)]
     caplog.clear()

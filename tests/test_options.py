@@ -15,7 +15,7 @@ from lastcache.core.transitions import fresh
 from tests.kit import given, ticks, under_way
 from tests.shells import Cache, Given, Stage, each_of, giving, never
 
-DOWN: Final = giving(failed("down"))
+DOWN: Final = giving(failed("down", use_stale=True))
 NEW: Final = giving(Success("new"))
 COVERED: Final = given("old", stale=True, err="down")
 EXPIRED: Final[Answer[str, str]] = given("old", stale=True)

@@ -23,7 +23,7 @@ def test_a_long_outage() -> None:
     for passed in (101, 51, 1000, YEAR, 10 * YEAR):
         clock.advance(ticks(passed))
         down = f"down for {passed}"
-        assert cache.load_or_store("k", gives(failed(down))) == given("old", stale=True, err=down)
+        assert cache.load_or_store("k", gives(failed(down, use_stale=True))) == given("old", stale=True, err=down)
         assert cache.load_or_store("k", never) == given("old", stale=True, err=down)
         assert cache.async_load_or_store("k", never).unwrap().cached == CachedValue("old", stale=True, err=down)
     clock.advance(ticks(51))
@@ -37,7 +37,7 @@ def test_an_outage_ends_for_stale_readers_too() -> None:
     cache.set("k", "old")
     clock.advance(ticks(101))
     for number in range(3):
-        refresh = cache.async_load_or_store("k", gives(failed(f"try {number}"))).unwrap().refresh
+        refresh = cache.async_load_or_store("k", gives(failed(f"try {number}", use_stale=True))).unwrap().refresh
         assert result_of(refresh) == given("old", stale=True, err=f"try {number}")
         assert cache.peek("k") == Some(CachedValue("old", stale=True, err=f"try {number}"))
     assert result_of(cache.async_load_or_store("k", gives(Success("new"))).unwrap().refresh) == given("new")

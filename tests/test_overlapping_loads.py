@@ -23,7 +23,7 @@ def objects_of_the_cache() -> int:
 async def failing(_key: int) -> Outcome[str, str]:
     for _ in range(3):
         await asyncio.sleep(0)
-    return failed("down")
+    return failed("down", use_stale=True)
 
 
 async def all_failing(keys: tuple[int, ...]) -> dict[int, Outcome[str, str]]:

@@ -120,7 +120,7 @@ def test_the_first_success_outruns_the_loads_of_other_places() -> None:
 def test_a_failure_outruns_nothing() -> None:
     """A load that fails in one place leaves those of the others attached; the next success is stored."""
     state, beside, here, there, other = two_places()
-    assert beside.land(0, "k", there, failed("down"), None) == Failure("down")
+    assert beside.land(0, "k", there, failed("down", use_stale=True), None) == Failure("down")
     assert seen(state) == Seen(traffic={"k": Running(here), "other": Running(other)})
     state.land(0, "k", here, Success("new"), None)
     assert seen(beside) == Seen({"k": entry("new")})

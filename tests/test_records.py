@@ -17,7 +17,7 @@ RECORDS = [
     Revalidation(CachedValue("v"), None),
     Config(),
     Success(CachedValue("v")),
-    failed("e"),
+    failed("e", use_stale=True),
 ]
 
 
@@ -56,7 +56,7 @@ def test_records_are_taken_apart_with_match() -> None:
 
 def test_a_failed_outcome_in_one_call() -> None:
     """``failed`` writes a failed outcome; stale data covers it unless it says otherwise."""
-    assert failed("e") == Failure(LoadFailure("e", use_stale=True))
+    assert failed("e", use_stale=True) == Failure(LoadFailure("e", use_stale=True))
     assert failed("e", use_stale=False) == Failure(LoadFailure("e", use_stale=False))
 
 

@@ -16,7 +16,7 @@ from tests.shells import Cache, Load, Stage, giving, never
 TTL: Final = 100
 EXTENSION: Final = 30
 NEW: Final = Success("new")
-COVERED: Final = failed("down")
+COVERED: Final = failed("down", use_stale=True)
 GONE: Final = failed("gone", use_stale=False)
 STALE: Final[Answer[str, str]] = given("old", stale=True)
 
@@ -40,7 +40,7 @@ async def expired(stage: Stage) -> None:
 async def extended(stage: Stage) -> None:
     """A load failed, and allowed stale data; it is the last instant of the extension."""
     await expired(stage)
-    await stage.ask("k", giving(failed("before")))
+    await stage.ask("k", giving(failed("before", use_stale=True)))
     stage.clock.advance(ticks(EXTENSION))
 
 

@@ -58,7 +58,7 @@ async def test_a_callback_that_raises_leaves_an_expired_entry_alone(stage: Stage
     with pytest.raises(ZeroDivisionError):
         await stage.ask("k", broken)
     assert before == list(cache.entries())
-    assert await stage.ask("k", giving(failed("down"))) == given("old", stale=True, err="down")
+    assert await stage.ask("k", giving(failed("down", use_stale=True))) == given("old", stale=True, err="down")
 
 
 async def test_a_shared_exception_does_not_grow(stage: Stage) -> None:
@@ -96,7 +96,7 @@ async def test_what_strikes_the_leader_strikes_it_alone(stage: Stage, personal: 
 async def test_a_failure_is_shared(stage: Stage) -> None:
     """Twenty callers at once share one failed load; nobody waits for a row of failing ones."""
     await stage.open()
-    gated = stage.gated(failed("down"))
+    gated = stage.gated(failed("down", use_stale=True))
     callers = [stage.asking("k", gated) for _ in range(20)]
     await gated.started()
     await stage.joined(19)

@@ -37,8 +37,8 @@ async def test_stats_count_what_the_observer_is_told(stage: Stage) -> None:
     cache = await stage.open("old", max_entries=3)
     await stage.ask("a", giving(Success("v")))
     await stage.ask("a", never_async)
-    await stage.ask("b", giving(failed("down")))
-    await stage.ask("old", giving(failed("down")))
+    await stage.ask("b", giving(failed("down", use_stale=True)))
+    await stage.ask("old", giving(failed("down", use_stale=True)))
     with pytest.raises(ValueError, match="broken"):
         await stage.ask("c", stage.gated(BROKEN).opened())
     await stage.ended(await stage.behind("old", giving(Success("new"))))
@@ -65,7 +65,7 @@ async def test_hits_are_counted_when_asked_for(stage: Stage) -> None:
     assert await stage.ask("k", giving(Success("v"))) == given("v")
     assert await stage.ask("k", never_async) == given("v")
     assert (await stage.revalidate("k", never_async)).unwrap().cached == CachedValue("v")
-    assert await stage.ask("old", giving(failed("down"))) == given("old", stale=True, err="down")
+    assert await stage.ask("old", giving(failed("down", use_stale=True))) == given("old", stale=True, err="down")
     assert await stage.ask("old", never_async) == given("old", stale=True, err="down")
 
     async def load(keys: tuple[str, ...]) -> Mapping[str, Outcome[str, str]]:
@@ -134,7 +134,7 @@ class Tally:
 
     def load_many(self, keys: tuple[int, ...]) -> dict[int, Outcome[int, str]]:
         self.loads += len(keys)
-        return {key: failed("down") if self.chance.random() < 0.3 else Success(2) for key in keys}
+        return {key: failed("down", use_stale=True) if self.chance.random() < 0.3 else Success(2) for key in keys}
 
     def see(self, answer: Answer[int, str]) -> None:
         self.stale += is_successful(answer) and answer.unwrap().stale

@@ -268,7 +268,9 @@ def test_a_load_that_cannot_start_is_dropped() -> None:
                 loop.set_task_factory(None)
                 with pytest.raises(LoadDroppedError, match="can't start new task"):
                     await refresh
-            assert await cache.load_or_store("k", giving(failed("down"))) == given("old", stale=True, err="down")
+            assert await cache.load_or_store("k", giving(failed("down", use_stale=True))) == given(
+                "old", stale=True, err="down"
+            )
             assert await (await behind(cache, "k", giving(Success("new")))) == given("new")
 
     asyncio.run(main())

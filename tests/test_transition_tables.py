@@ -96,11 +96,11 @@ def test_the_table_of_lookup(
 @pytest.mark.parametrize(
     ("entry", "outcome", "expected"),
     [
-        (None, failed("f"), (Failure("f"), None)),
+        (None, failed("f", use_stale=True), (Failure("f"), None)),
         (None, failed("f", use_stale=False), (Failure("f"), None)),
         (
             FRESH,
-            failed("f"),
+            failed("f", use_stale=True),
             (
                 Success(CachedValue("old", stale=True, err="f")),
                 Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 1000, 50),
@@ -113,7 +113,7 @@ def test_the_table_of_lookup(
         ),
         (
             EXTENDED,
-            failed("f"),
+            failed("f", use_stale=True),
             (
                 Success(CachedValue("old", stale=True, err="f")),
                 Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 700, 50),
@@ -126,7 +126,7 @@ def test_the_table_of_lookup(
         ),
         (
             REFUSED,
-            failed("f"),
+            failed("f", use_stale=True),
             (
                 Success(CachedValue("old", stale=True, err="f")),
                 Extended(Success(CachedValue("old", stale=True, err="f")), 2050, 700, 50),
@@ -173,7 +173,7 @@ def test_the_table_of_expire(entry: Entry[str, str], now: int, expected: Entry[s
 def test_no_extension_leaves_the_deadline() -> None:
     """With ``extend_ttl`` zero a covered failure is marked, and the deadline stays where it was."""
     stale = Success(CachedValue("old", stale=True, err="f"))
-    settled = settle(Policy(100, 0), FRESH, failed("f"), 2000)
+    settled = settle(Policy(100, 0), FRESH, failed("f", use_stale=True), 2000)
     assert (stale, Extended(stale, 1000, 1000, 0)) == settled
 
 
@@ -214,7 +214,7 @@ def test_without_a_draw_nothing_is_shortened() -> None:
 )
 def test_the_table_of_early_failures(extension: int, now: int, expected: Entry[str, str]) -> None:
     """A failed early load puts the next one off; one that comes past the freshness is settled as ever."""
-    assert expected == settle(Policy(100, extension), EARLY, failed("f"), now)[1]
+    assert expected == settle(Policy(100, extension), EARLY, failed("f", use_stale=True), now)[1]
 
 
 @pytest.mark.parametrize(
@@ -244,17 +244,17 @@ def test_the_table_of_the_dead(entry: Entry[str, str], now: int, *, expected: bo
 def test_a_failure_finds_the_dead_gone() -> None:
     """A failure of a key whose value is past both windows is a first failure: the value is kept no longer."""
     policy = Policy(100, 50, stale_if_error=10, stale_while_revalidate=20)
-    assert settle(policy, FRESH, failed("f"), 1020)[1] == Refused(
+    assert settle(policy, FRESH, failed("f", use_stale=True), 1020)[1] == Refused(
         Failure("f"), NEVER, CachedValue("old", stale=True, err="f"), 1000, 1000
     )
-    assert settle(policy, FRESH, failed("f"), 1021) == (Failure("f"), None)
+    assert settle(policy, FRESH, failed("f", use_stale=True), 1021) == (Failure("f"), None)
 
 
 def test_an_extension_longer_than_the_ttl_does_not_shrink() -> None:
     """Extensions grow up to the longer of ``extend_ttl`` and ``global_ttl``."""
     for policy, expected in ((Policy(10, 50, backoff=2.0), 50), (Policy(80, 50, backoff=2.0), 80)):
         entry: Entry[str, str] = Extended(Success(STALE), 1000, 700, 50)
-        assert settle(policy, entry, failed("f"), 2000)[1] == Extended(
+        assert settle(policy, entry, failed("f", use_stale=True), 2000)[1] == Extended(
             Success(CachedValue("old", stale=True, err="f")), 2000 + expected, 700, expected
         )
 

@@ -8,6 +8,7 @@ from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache import CachedValue, failed
+from lastcache._checks import nanoseconds
 from lastcache.core.policy import FOREVER, Policy
 from lastcache.core.states import (
     JOIN,
@@ -42,7 +43,10 @@ from lastcache.core.transitions import (
 from tests.strategies import (
     draws,
     failures,
+    forgetting_failures,
     instants,
+    is_failed,
+    keeping_failures,
     outcomes,
     plain_policies,
     policies,
@@ -141,9 +145,9 @@ def test_a_success_is_fresh_for_its_ttl(policy: Policy, value: int, now: int, tt
         assert entry.until == now + min(lasts_for, policy.refresh_after)
 
 
-@given(situations(), failures, draws)
+@given(situations(), keeping_failures, draws)
 def test_a_failure_keeps_value_and_freshness(situation: Situation, failure: Outcome[int, str], draw: float) -> None:
-    """A failure changes neither the stored value nor the instant at which it stopped being fresh, unless it is dead."""
+    """A failure that does not forget keeps the stored value, and the end of its freshness, unless the value is dead."""
     policy, entry, now = situation
     settled = settle(policy, entry, failure, now, draw=draw)[1]
     if isinstance(entry, NegativelyCached) or dead(policy, entry, now):
@@ -154,7 +158,7 @@ def test_a_failure_keeps_value_and_freshness(situation: Situation, failure: Outc
     assert (view(entry, now).value, fresh_until(entry)) == (view(settled, now).value, fresh_until(settled))
 
 
-@given(situations(), failures, draws)
+@given(situations(), keeping_failures, draws)
 def test_a_failure_changes_no_answer_that_stands(situation: Situation, failure: Outcome[int, str], draw: float) -> None:
     """A failure that comes in while an answer stands, or of an early load, changes nothing that is answered."""
     policy, entry, now = situation
@@ -171,17 +175,66 @@ def test_a_failure_changes_no_answer_that_stands(situation: Situation, failure: 
 
 @given(situations(), failures, draws)
 def test_a_failure_is_remembered(situation: Situation, failure: Outcome[int, str], draw: float) -> None:
-    """An answer that is a failure stands for ``negative_ttl``, and not at all without it."""
+    """An answer that is a failure stands for its ``remember_for``, else for ``negative_ttl``; for zero not at all."""
     policy, entry, now = situation
     assume(now > entry.until)
     settled = settle(policy, entry, failure, now, draw=draw)
     if is_successful(settled[0]):
         return
-    if policy.negative_ttl:
+    own = failure.failure().remember_for
+    lasts_for = policy.negative_ttl if own is None else nanoseconds(own)
+    if lasts_for:
         assert settled[1] is not None
-        assert (settled[1].answer, settled[1].until) == (settled[0], now + policy.negative_ttl)
+        assert (settled[1].answer, settled[1].until) == (settled[0], now + lasts_for)
     else:
         assert settled[1] is None or settled[1].until == NEVER
+
+
+@given(st.none() | situations(), forgetting_failures, st.lists(outcomes.filter(is_failed)), draws)
+def test_what_was_forgotten_comes_back_by_no_failure(
+    situation: Situation | None, forgetting: Outcome[int, str], later: list[Outcome[int, str]], draw: float
+) -> None:
+    """After a failure that forgets no answer has a value, in whatever state it came, until a load brings one."""
+    policy, entry, now = situation or (Policy(1), None, 0)
+    answer, settled = settle(policy, entry, forgetting, now, draw=draw)
+    assert answer == Failure(forgetting.failure().err)
+    for number, outcome in enumerate([forgetting, *later]):
+        assert settled is None or isinstance(settled, NegativelyCached)
+        for strategy in Strategy:
+            match lookup(policy, strategy, settled, None, now + number):
+                case Serve(given):
+                    assert not is_successful(given)
+                case decision:
+                    assert decision == LOAD
+        settled = settle(policy, settled, outcome, now + number, draw=draw)[1]
+
+
+@given(situations(), outcomes, draws)
+def test_an_answer_says_until_when_it_is_fresh(situation: Situation, outcome: Outcome[int, str], draw: float) -> None:
+    """The ``fresh_until`` of a value that is given, shown or stored is that of the entry that holds it."""
+    policy, entry, now = situation
+    settled = settle(policy, entry, outcome, now, draw=draw)[1]
+    ended = None if settled is None else expire(settled, now + 1)
+    for held in (entry, settled, ended):
+        if held is None or isinstance(held, NegativelyCached):
+            continue
+        assert view(held, now).fresh_until == fresh_until(held)
+        if is_successful(held.answer):
+            assert held.answer.unwrap().fresh_until == fresh_until(held)
+        for strategy in Strategy:
+            match lookup(policy, strategy, held, None, now):
+                case Serve(Success(cached)) | ServeAndRefresh(Success(cached)) | Revalidate(cached):
+                    assert cached.fresh_until == fresh_until(held)
+                case _:
+                    pass
+
+
+@given(situations(), outcomes)
+def test_what_is_not_stored_says_when_it_came(situation: Situation, outcome: Outcome[int, str]) -> None:
+    """The value of a load that was outrun has the instant of its landing."""
+    _, entry, now = situation
+    if is_successful(outcome):
+        assert outrun(entry, outcome, now).unwrap().fresh_until == now
 
 
 @given(stored_situations(), failures, draws)

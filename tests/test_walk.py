@@ -230,7 +230,7 @@ def land_success(world: World) -> None:
 
 
 def land_covered(world: World) -> None:
-    land(world, failed("down"))
+    land(world, failed("down", use_stale=True))
 
 
 def land_refused(world: World) -> None:

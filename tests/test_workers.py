@@ -65,7 +65,7 @@ def test_without_threads_stale_is_given_all_the_same(monkeypatch: pytest.MonkeyP
         refreshes = [behind(cache.async_load_or_store("k", never)) for _ in range(3)]
         assert [LoadDroppedError] * 3 == [type(error_of(refresh)) for refresh in refreshes]
         assert "can't start new thread" in str(error_of(refreshes[0]))
-        assert cache.load_or_store("k", gives(failed("down"))) == given("old", stale=True, err="down")
+        assert cache.load_or_store("k", gives(failed("down", use_stale=True))) == given("old", stale=True, err="down")
     assert result_of(behind(cache.async_load_or_store("k", gives(Success("new"))))) == given("new")
 
 

@@ -128,7 +128,7 @@ def fetch(port: int, log: Log, key: int) -> Outcome:
         response = connection.getresponse()
         return outcome_of(key, response.status, response.read(), time.monotonic_ns())
     except (OSError, HTTPException) as trouble:
-        return failed(Down(f"{type(trouble).__name__}: {trouble}"))
+        return failed(Down(f"{type(trouble).__name__}: {trouble}"), use_stale=True)
     finally:
         connection.close()
 
@@ -146,13 +146,13 @@ def outcome_of(key: int, status: int, body: bytes, now: int) -> Outcome:
     if status == HTTPStatus.NOT_FOUND:
         return failed(NotFound(key), use_stale=False)
     if status != HTTPStatus.OK:
-        return failed(Down(f"HTTP status {status}"))
+        return failed(Down(f"HTTP status {status}"), use_stale=True)
     try:
         answer: object = json.loads(body)
     except ValueError:
-        return failed(Down("a body that is no JSON"))
+        return failed(Down("a body that is no JSON"), use_stale=True)
     match answer:
         case {"key": int(given), "version": int(version), "generation": int(generation)} if given == key:
             return Success(Fetched(key, version, generation, now))
         case _:
-            return failed(Down("a body that is no answer for this key"))
+            return failed(Down("a body that is no answer for this key"), use_stale=True)

@@ -87,7 +87,7 @@ async def fetch(port: int, log: Log, key: int) -> Outcome:
         with anyio.fail_after(TIMEOUT):
             return parsed(key, await exchange(port, f"GET /item/{key} HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode()))
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as trouble:
-        return failed(Down(f"{type(trouble).__name__}: {trouble}"))
+        return failed(Down(f"{type(trouble).__name__}: {trouble}"), use_stale=True)
 
 
 async def exchange(port: int, request: bytes) -> bytes:
@@ -113,5 +113,5 @@ def parsed(key: int, response: bytes) -> Outcome:
     head, _, body = response.partition(b"\r\n\r\n")
     _version, _, status = head.partition(b" ")
     if not status[:3].isdigit():
-        return failed(Down("no HTTP response"))
+        return failed(Down("no HTTP response"), use_stale=True)
     return outcome_of(key, int(status[:3]), body, monotonic_ns())

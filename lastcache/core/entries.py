@@ -95,7 +95,7 @@ class Entries(Generic[K, V, E]):
 
     def _live(self, key: K, entry: Entry[V, E], now: int) -> Entry[V, E] | None:
         """Give ``entry`` unless it is dead: then it is dropped."""
-        if not self._can_die or not dead(self._policy, entry, now):
+        if not (self._can_die or isinstance(entry, NegativelyCached)) or not dead(self._policy, entry, now):
             return entry
         self.removed.append(Removed(key, self.drop(key), evicted=False))
         return None
@@ -104,16 +104,20 @@ class Entries(Generic[K, V, E]):
         """Store ``entry``, sweep a little, evict what is too much, and give what was there before."""
         replaced = self.stored.get(key)
         stored = entry if self._max_entries is None else self._bounded_entry(key, entry, replaced, self._max_entries)
-        if not self._can_die:
-            self.stored[key] = stored
-            return replaced
-        self._sweep_order[key] = None
         if isinstance(entry, NegativelyCached):
+            self._sweep_order[key] = None
             self.stored[key], self.failures[key] = stored, None
-        else:
+        elif self._can_die:
+            self._sweep_order[key] = None
             self.stored[key] = stored
             self.failures.pop(key, None)
-        self._sweep(now)
+        else:
+            self.stored[key] = stored
+            if self.failures:
+                self._sweep_order.pop(key, None)
+                self.failures.pop(key, None)
+        if self._sweep_order:
+            self._sweep(now)
         return replaced
 
     def drop(self, key: K) -> object:

@@ -11,7 +11,9 @@ While ``now <= entry.until`` the answer is given without another thought; only t
       |  | negative_ttl over      |           success |     +-- extension over -+
       v  |                        +-------------------+     |
     NegativelyCached                    ^                         v  failure that is not covered
-                                  +------- success ------ Refused
+      ^                                 +------- success ------ Refused
+      |
+      +---- failure that forgets, from everywhere; missing, where it is not remembered
 
 A failure is *covered* if it allows stale data (``use_stale``) and comes no later than ``stale_if_error`` after the end
 of the value's freshness. A value is given ahead of its load no later than ``stale_while_revalidate`` after that end.
@@ -33,6 +35,7 @@ from typing import Final, Never, TypeVar
 from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
+from lastcache._checks import nanoseconds
 from lastcache.core.policy import Policy
 from lastcache.core.states import (
     JOIN,
@@ -95,15 +98,14 @@ def fresh(
     policy: Policy, value: V, now: int, *, ttl: int | None = None, draw: float = 0.0
 ) -> Fresh[V, Never] | RefreshAhead[V, Never]:
     """Make the entry of a value that came in at ``now``; ``ttl`` is its own, if it has one, and 0 makes it expired."""
-    answer = Success(CachedValue(value))
     lasts_for = policy.global_ttl if ttl is None else ttl
     if policy.jitter:
         lasts_for = _shortened(policy, lasts_for, draw)
-    if lasts_for == 0:
-        return Fresh(answer, now - 1)
+    until = now + lasts_for if lasts_for else now - 1
+    answer = Success(CachedValue(value, False, None, until))  # noqa: FBT003  # by position it takes half as long
     if policy.refresh_after < lasts_for:
-        return RefreshAhead(answer, now + policy.refresh_after, now + lasts_for)
-    return Fresh(answer, now + lasts_for)
+        return RefreshAhead(answer, now + policy.refresh_after, until)
+    return Fresh(answer, until)
 
 
 def settle(
@@ -118,17 +120,20 @@ def settle(
     """Decide what becomes of an outcome that came in at ``now``, where nothing outran the load.
 
     Laws: a success is fresh for its TTL, whatever was stored before.
-    A failure changes neither the stored value nor the end of its freshness,
+    A failure that forgets leaves no value, whatever was stored before.
+    Any other failure changes neither the stored value nor the end of its freshness,
     and it changes nothing that is answered while the value is fresh or the stored answer stands.
     """
     if type(outcome) is SUCCESS:
         entered = fresh(policy, outcome.unwrap(), now, ttl=ttl, draw=draw)
         return entered.answer, entered
     failure = outcome.failure()
+    if failure.forget:
+        return _denied(policy, failure, now)
     if entry is not None and now <= entry.until:
         return entry.answer, entry
     if entry is None or isinstance(entry, NegativelyCached) or dead(policy, entry, now):
-        return _denied(policy, failure.err, now)
+        return _denied(policy, failure, now)
     return _settle_failure(policy, entry, failure, now, draw)
 
 
@@ -138,7 +143,7 @@ def _settle_failure(
     if isinstance(entry, RefreshAhead) and now <= entry.fresh_until:
         return entry.answer, _put_off(policy, entry, now)
     covered = failure.use_stale and now <= fresh_until(entry) + policy.stale_if_error
-    settled = _extend(policy, entry, failure.err, now, draw) if covered else _refuse(policy, entry, failure.err, now)
+    settled = _extend(policy, entry, failure.err, now, draw) if covered else _refuse(policy, entry, failure, now)
     return settled.answer, settled
 
 
@@ -148,7 +153,7 @@ def outrun(entry: Entry[V, E] | None, outcome: Outcome[V, E], now: int) -> Answe
     Who waited for it gets its value; in place of a failure, the newer entry's answer where that gives a value.
     """
     if is_successful(outcome):
-        return Success(CachedValue(outcome.unwrap()))
+        return Success(CachedValue(outcome.unwrap(), fresh_until=now))
     if isinstance(entry, GIVES_A_VALUE) and now <= deadline(entry):
         return entry.answer
     return Failure(outcome.failure().err)
@@ -167,7 +172,7 @@ def expire(entry: Entry[V, E], now: int) -> Entry[V, E] | None:
         case Fresh() | RefreshAhead() | Extended() if now > deadline(entry):
             return entry
         case Fresh(answer) | RefreshAhead(answer):
-            return Fresh(answer, now - 1)
+            return Fresh(Success(CachedValue(answer.unwrap().value, fresh_until=now - 1)), now - 1)
         case Extended(answer, _, fresh_until, extension):
             return Extended(answer, now - 1, fresh_until, extension)
 
@@ -185,7 +190,8 @@ def view(entry: Stored[V, E], now: int) -> CachedValue[V, E]:
     """Show the stored value as it is at ``now``: an expired one is marked stale, with the last error, if any."""
     match entry:
         case Fresh(answer) | RefreshAhead(answer):
-            return answer.unwrap() if now <= deadline(entry) else CachedValue(answer.unwrap().value, stale=True)
+            ends_at = deadline(entry)
+            return answer.unwrap() if now <= ends_at else CachedValue(answer.unwrap().value, True, None, ends_at)  # noqa: FBT003
         case Extended(answer):
             return answer.unwrap()
         case Refused(cached=cached):
@@ -228,15 +234,22 @@ def _extend(policy: Policy, entry: Stored[V, E], err: E, now: int, draw: float) 
     return Extended(Success(_covering(entry, err)), until, fresh_until(entry), extension)
 
 
-def _refuse(policy: Policy, entry: Stored[V, E], err: E, now: int) -> Refused[V, E]:
-    until = now + policy.negative_ttl if policy.negative_ttl else NEVER
-    return Refused(Failure(err), until, _covering(entry, err), deadline(entry), fresh_until(entry))
+def _refuse(policy: Policy, entry: Stored[V, E], failure: LoadFailure[E], now: int) -> Refused[V, E]:
+    lasts_for = _remembered_for(policy, failure)
+    until = now + lasts_for if lasts_for else NEVER
+    return Refused(Failure(failure.err), until, _covering(entry, failure.err), deadline(entry), fresh_until(entry))
 
 
-def _denied(policy: Policy, err: E, now: int) -> Transition[Never, E]:
-    """Answer with a failure where there is no value, and remember it where failures are remembered."""
-    answer = Failure(err)
-    return answer, NegativelyCached(answer, now + policy.negative_ttl) if policy.negative_ttl else None
+def _denied(policy: Policy, failure: LoadFailure[E], now: int) -> Transition[Never, E]:
+    """Answer with a failure where there is no value any more, and remember it where it is to be remembered."""
+    answer = Failure(failure.err)
+    lasts_for = _remembered_for(policy, failure)
+    return answer, NegativelyCached(answer, now + lasts_for) if lasts_for else None
+
+
+def _remembered_for(policy: Policy, failure: LoadFailure[object]) -> int:
+    """Give for how long an answer that is this failure stands: it has the last word."""
+    return policy.negative_ttl if failure.remember_for is None else nanoseconds(failure.remember_for)
 
 
 def _put_off(policy: Policy, entry: RefreshAhead[V, E], now: int) -> Fresh[V, E] | RefreshAhead[V, E]:
@@ -261,4 +274,4 @@ def _shortened(policy: Policy, duration: int, draw: float) -> int:
 
 def _covering(entry: Stored[V, E], err: E) -> CachedValue[V, E]:
     cached = entry.cached if isinstance(entry, Refused) else entry.answer.unwrap()
-    return CachedValue(cached.value, stale=True, err=err)
+    return CachedValue(cached.value, True, err, fresh_until(entry))  # noqa: FBT003

@@ -53,7 +53,7 @@ class ScriptedLoad(Generic[V, E]):
 
     >>> from lastcache import LastCache, failed
     >>> from returns.result import Success
-    >>> load = ScriptedLoad[int, str](Success(42), failed("connection lost"))
+    >>> load = ScriptedLoad[int, str](Success(42), failed("connection lost", use_stale=True))
     >>> cache = LastCache[str, int, str]()
     >>> cache.load_or_store("answer", load)
     <Success: CachedValue(value=42, stale=False, err=None)>

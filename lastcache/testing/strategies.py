@@ -57,8 +57,15 @@ def configs(longest: timedelta = timedelta(hours=1)) -> SearchStrategy[Config]:
 
 
 def load_failures(errors: SearchStrategy[E]) -> SearchStrategy[LoadFailure[E]]:
-    """Draw payloads of failed outcomes, with and without ``use_stale``."""
-    return st.builds(LoadFailure, errors, st.booleans())
+    """Draw payloads of failed outcomes: with and without ``use_stale``, ``forget`` and ``remember_for``."""
+    remembered = st.none() | st.just(_NOTHING) | st.timedeltas(_MICROSECOND, timedelta(minutes=1))
+    kinds = st.sampled_from([(True, False), (False, False), (False, True)])
+
+    def failure(err: E, kind: tuple[bool, bool], remember_for: timedelta | None) -> LoadFailure[E]:
+        use_stale, forget = kind
+        return LoadFailure(err, use_stale, forget=forget, remember_for=remember_for)
+
+    return st.builds(failure, errors, kinds, remembered)
 
 
 def outcomes(values: SearchStrategy[V], errors: SearchStrategy[E]) -> SearchStrategy[Outcome[V, E]]:

@@ -40,7 +40,7 @@ Users: TypeAlias = LastCache[int, User, Error]
 
 def only_down(_user_id: int) -> Result[User, LoadFailure[Down]]:
     """A callback that knows but one of the errors."""
-    return failed(Down("timeout"))
+    return failed(Down("timeout"), use_stale=True)
 
 
 def either(user_id: int) -> Result[User, LoadFailure[Error]]:
@@ -48,7 +48,7 @@ def either(user_id: int) -> Result[User, LoadFailure[Error]]:
     if user_id < 0:
         return failed(NotFound(user_id), use_stale=False)
     if user_id == 0:
-        return failed(Down("timeout"))
+        return failed(Down("timeout"), use_stale=True)
     return Success(User("Ada"))
 
 
@@ -143,7 +143,7 @@ def writes(cache: Users) -> None:
 
 def failures() -> None:
     """``failed`` is an outcome of any value's type."""
-    assert_type(failed(Down("x")), Result[Never, LoadFailure[Down]])
+    assert_type(failed(Down("x"), use_stale=True), Result[Never, LoadFailure[Down]])
     assert_type(only_down(1).failure().err, Down)
     assert_type(either(-1).failure().err, NotFound | Down)
 

@@ -246,7 +246,7 @@ def observed() -> None:
 
 def scripted(cache: Users) -> None:
     """A script is a callback, with the types that it is written down with."""
-    load = ScriptedLoad[User, Down](failed(Down("timeout")), Success(User("Ada")))
+    load = ScriptedLoad[User, Down](failed(Down("timeout"), use_stale=True), Success(User("Ada")))
     assert_type(load(1), Result[User, LoadFailure[Down]])
     assert_type(cache.load_or_store(1, load), Result[CachedValue[User, Error], Error])
     assert_type(cache.load_or_store(1, ScriptedLoad[User, Error]()), Result[CachedValue[User, Error], Error])

@@ -29,7 +29,7 @@ def wrong_value(_user_id: int) -> Result[int, LoadFailure[Error]]:
 
 def wrong_error(_user_id: int) -> Result[User, LoadFailure[str]]:
     """A callback that fails with what the cache does not know."""
-    return failed("down")
+    return failed("down", use_stale=True)
 
 
 def no_load_failure(_user_id: int) -> Result[User, str]:
@@ -55,13 +55,14 @@ def more_mistakes() -> None:
     Config(timedelta(1))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Config(global_ttl=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     LoadFailure("e")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    failed("e")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     failed("e", False)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # noqa: FBT003
     CachedValue(1).stale = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 async def wrong_async_error(_user_id: int) -> Result[User, LoadFailure[str]]:
     """An asynchronous callback that fails with what the cache does not know."""
-    return failed("down")
+    return failed("down", use_stale=True)
 
 
 async def mistakes_in_tasks(cache: AsyncUsers, threads: Users) -> None:

@@ -28,7 +28,7 @@ AsyncUsers = AsyncLastCache[int, User, Error]
 
 async def only_down(_user_id: int) -> Result[User, LoadFailure[Down]]:
     """A callback that knows but one of the errors."""
-    return failed(Down("timeout"))
+    return failed(Down("timeout"), use_stale=True)
 
 
 async def either(user_id: int) -> Result[User, LoadFailure[Error]]:
