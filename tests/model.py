@@ -4,6 +4,7 @@ It remembers what happened, and derives what may be seen from that; it shares no
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from math import inf
 
 from returns.pipeline import is_successful
@@ -94,6 +95,9 @@ class Model:
             self.put(outcome.unwrap(), now)
             return Success(CachedValue(self.value))
         failure = outcome.failure()
+        if failure.forget:
+            self.forget()
+            return self.denied(failure, now)
         if self.due_early(now):
             again_at = now + self.extension
             self.early_at = again_at if self.extension and again_at < self.fresh_until else inf
@@ -102,7 +106,7 @@ class Model:
             return self.standing(now)
         if self.dead(now):
             self.stored = False
-            return self.denied(failure.err, now)
+            return self.denied(failure, now)
         return self.settled(failure, now)
 
     def settled(self, failure: LoadFailure[str], now: int) -> Answer[str, str]:
@@ -111,7 +115,7 @@ class Model:
         self.refused = not (failure.use_stale and now <= self.fresh_until + self.cover_for)
         if self.refused:
             self.in_a_row = 0
-            return self.denied(failure.err, now)
+            return self.denied(failure, now)
         if self.extension:
             length = min(self.extension * self.growth**self.in_a_row, max(self.extension, self.ttl))
             self.stands_until = now + length
@@ -119,11 +123,13 @@ class Model:
         self.in_a_row += 1
         return Success(CachedValue(self.value, stale=True, err=failure.err))
 
-    def denied(self, err: str, now: int) -> Answer[str, str]:
+    def denied(self, failure: LoadFailure[str], now: int) -> Answer[str, str]:
         """An answer is a failure; it may be remembered."""
-        if self.remember_for:
-            self.failure, self.remembered_until = err, now + self.remember_for
-        return Failure(err)
+        own = failure.remember_for
+        lasts_for = self.remember_for if own is None else own // timedelta(microseconds=1) * 1000
+        if lasts_for:
+            self.failure, self.remembered_until = failure.err, now + lasts_for
+        return Failure(failure.err)
 
     def land_outrun(self, outcome: Outcome[str, str], now: int) -> Answer[str, str]:
         """A load came back that a newer write outran."""

@@ -39,6 +39,7 @@ TTL, EXTENSION, WINDOW, SHORT_WINDOW, MEMORY, EARLY = 100, 30, 50, 20, 10, 60
 SUCCESS: Final[Outcome[str, str]] = Success("w")
 COVERED: Final[Outcome[str, str]] = failed("err", use_stale=True)
 REFUSED: Final[Outcome[str, str]] = failed("err", use_stale=False)
+FORGETTING: Final[Outcome[str, str]] = failed("err", use_stale=False, forget=True)
 
 
 class Situation(NamedTuple):
@@ -85,9 +86,10 @@ def _of(option: str, policy: Policy, *states: str) -> Iterator[Situation]:
 def table() -> str:
     """Set out a row for each situation."""
     head = (
-        "| option | state | S | A | S with `soft_timeout` | `Success(w)` | covered by `use_stale` | not `use_stale` |"
+        "| option | state | S | A | S with `soft_timeout` | `Success(w)` | covered by `use_stale` | not `use_stale` "
+        "| `forget` |"
     )
-    return "\n".join([head, "|---|---|---|---|---|---|---|---|", *map(_row, situations())])
+    return "\n".join([head, "|---|---|---|---|---|---|---|---|---|", *map(_row, situations())])
 
 
 def _row(at: Situation) -> str:
@@ -99,7 +101,7 @@ def _row(at: Situation) -> str:
     waits = "waits that long, then gives" if isinstance(softly, Revalidate) else ""
     told = _decision(softly).replace("gives", waits, 1) if waits else _decision(softly)
     runs = not isinstance(lookup(at.policy, Strategy.STALE_IF_ERROR, at.entry, None, at.now), Serve)
-    nexts = [_next(at, outcome) if runs else "not called" for outcome in (SUCCESS, COVERED, REFUSED)]
+    nexts = [_next(at, outcome) if runs else "not called" for outcome in (SUCCESS, COVERED, REFUSED, FORGETTING)]
     return f"| {' | '.join([at.option, at.state, *asked, told, *nexts])} |"
 
 
@@ -184,7 +186,7 @@ def edges() -> set[tuple[str, str, str]]:
 def _steps(policy: Policy, entry: Known, now: int) -> Iterator[tuple[str, Known, int]]:
     if not isinstance(lookup(policy, Strategy.STALE_IF_ERROR, entry, None, now), Serve):
         yield "success", settle(policy, entry, SUCCESS, now)[1], now
-        for outcome in (COVERED, REFUSED):
+        for outcome in (COVERED, REFUSED, FORGETTING):
             yield _failure(policy, entry, now, outcome), settle(policy, entry, outcome, now)[1], now
     if entry is not None:
         yield "expire", expire(entry, now), now
@@ -197,6 +199,8 @@ def _steps(policy: Policy, entry: Known, now: int) -> Iterator[tuple[str, Known,
 
 
 def _failure(policy: Policy, entry: Known, now: int, outcome: Outcome[str, str]) -> str:
+    if outcome is FORGETTING:
+        return "failure that forgets"
     settled = settle(policy, entry, outcome, now)[1]
     return "covered failure" if isinstance(settled, Extended) else "failure"
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from returns.maybe import Nothing, Some
 from returns.pipeline import is_successful
-from returns.result import Success
+from returns.result import Failure, Success
 
-from lastcache import StoredEntry, failed
+from lastcache import StoredEntry
 from lastcache.core.states import Outcome
 from lastcache.testing import ManualClock
+from lastcache.testing.strategies import load_failures
 from tests.kit import never, result_of, small_cache, ticks
 from tests.model import Model
 from tests.strategies import examples
@@ -24,7 +25,7 @@ TICK_NS: Final = 1000
 keys = st.sampled_from(KEYS)
 outcomes: st.SearchStrategy[Outcome[str, str]] = st.one_of(
     st.sampled_from(["v1", "v2"]).map(Success),
-    st.builds(lambda err, use_stale: failed(err, use_stale=use_stale), st.sampled_from(["e1", "e2"]), st.booleans()),
+    load_failures(st.sampled_from(["e1", "e2"])).map(Failure),
 )
 writes = st.sampled_from(["none", "set", "delete", "expire", "clear"])
 

@@ -59,6 +59,19 @@ class CacheBase(Generic[K, V, E, C]):
             return Nothing
         return Some(duration_of(deadline(entry) - self._clock()))
 
+    def fresh_for(self, cached: CachedValue[V, E]) -> timedelta:
+        """Tell how long ``cached``, which this cache gave, stays fresh; where negative, how long it has been stale.
+
+        It is rounded down to the microsecond. Of a record that was made by hand it says nothing of use.
+
+        >>> from lastcache import LastCache
+        >>> from returns.result import Success
+        >>> cache = LastCache[str, int, str](clock=lambda: 0)
+        >>> cache.fresh_for(cache.load_or_store("answer", lambda key: Success(42)).unwrap())
+        datetime.timedelta(seconds=60)
+        """
+        return duration_of(cached.fresh_until - self._clock())
+
     def entries(self) -> Iterator[StoredEntry[K, V, E]]:
         """Show every stored key as it is at this call, expired ones too.
 
