@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
-from typing import final
+from typing import Final, TypedDict, Unpack, final
 
 from lastcache._checks import (
     MICROSECOND,
@@ -15,6 +15,27 @@ from lastcache._checks import (
     check_optional,
     refuse,
 )
+
+PAUSE_AFTER_A_FAILURE: Final = timedelta(seconds=10)
+PATIENCE: Final = timedelta(milliseconds=100)
+OUTAGE: Final = timedelta(hours=1)
+
+
+class Options(TypedDict, total=False):
+    """The options of ``Config`` beside ``global_ttl``, for ``Config.resilient``."""
+
+    extend_ttl: timedelta
+    async_semaphore: int
+    stale_if_error: timedelta | None
+    stale_while_revalidate: timedelta | None
+    negative_ttl: timedelta
+    soft_timeout: timedelta | None
+    refresh_after: timedelta | None
+    jitter: float
+    backoff: float
+    max_queued: int | None
+    max_entries: int | None
+    count_hits: bool
 
 
 @final
@@ -65,6 +86,35 @@ class Config:
     max_queued: int | None = None
     max_entries: int | None = None
     count_hits: bool = False
+
+    @classmethod
+    def resilient(cls, ttl: timedelta, **others: Unpack[Options]) -> "Config":
+        """Make the config to start from in production: a source that hangs or fails holds up no reader who has a value.
+
+        A value is fresh for ``ttl``. Past that it is given for an hour more, in an outage: ``stale_if_error`` and
+        ``stale_while_revalidate``. A reader waits 100 ms for a load before the old value is given: ``soft_timeout``.
+        After a failure the source is left alone for 10 s, or ``ttl`` where that is shorter: ``extend_ttl``. 16 loads
+        run in the background at once, and 400 wait: ``async_semaphore``, ``max_queued``. TTLs differ by up to a tenth:
+        ``jitter``. ``others`` are options that win over these.
+
+        Guarantee: a reader of a value that expired less than ``stale_while_revalidate`` ago, and that no failure
+        refused, never waits longer than ``soft_timeout``. In tasks this holds inside the block of the cache.
+
+        >>> Config.resilient(timedelta(minutes=5), max_entries=10_000).soft_timeout
+        datetime.timedelta(microseconds=100000)
+        """
+        check_duration("ttl", ttl, at_least=MICROSECOND, right="a timedelta above zero")
+        options: Options = {
+            "extend_ttl": min(ttl, PAUSE_AFTER_A_FAILURE),
+            "soft_timeout": PATIENCE,
+            "stale_if_error": OUTAGE,
+            "stale_while_revalidate": OUTAGE,
+            "async_semaphore": 16,
+            "max_queued": 400,
+            "jitter": 0.1,
+            **others,
+        }
+        return cls(global_ttl=ttl, **options)
 
     def __post_init__(self) -> None:
         check_duration("global_ttl", self.global_ttl, at_least=MICROSECOND, right="a timedelta above zero")

@@ -14,8 +14,11 @@ import pytest
 from returns.result import Success
 
 from lastcache._shell.inflight import CacheState
+from lastcache.core.entries import Entries
 from lastcache.core.loads import Loads
+from lastcache.core.policy import Policy
 from lastcache.core.traffic import Queued, Running
+from lastcache.core.transitions import fresh
 from tests.states import CONFIG, RAISED, SIE, SWR, TTL, Load, Seen, State, Work, entry, left, seen, state_with
 from tests.test_walk import led
 from tests.traffic_laws import Plane, Table, UnderWay, plane, work
@@ -260,7 +263,7 @@ CHANGES: Final = [
     taking_over,
     crowding,
 ]
-FILES: Final = {CacheState.land.__code__.co_filename, Loads.land.__code__.co_filename}
+FILES: Final = {made.__code__.co_filename for made in (CacheState.land, Loads.land, Entries.put)}
 NAMES: Final = {Name.__eq__.__code__, Name.__hash__.__code__}
 LOOKS: Final = "CALL", "RESUME", "JUMP_BACKWARD"
 """The instructions after which CPython looks for signals begin with these."""
@@ -444,3 +447,44 @@ def test_traffic_and_queue_change_at_once(act: str, found: str) -> None:
     for loads in broken_off(begin, lambda loads: ACTS[act](loads, job, me)):
         following = loads.traffic.get("k")
         assert list(loads.queue) == ([following.job] if isinstance(following, Queued) else [])
+
+
+BOUND: Final = 3
+
+
+def full() -> Entries[str, str, str]:
+    """Give entries that are as many as there may be."""
+    entries = Entries[str, str, str](Policy(TTL), BOUND)
+    for number in range(BOUND):
+        entries.put(Name(f"first {number}"), fresh(Policy(TTL), "v", 0), 0)
+    return entries
+
+
+def replace_one(entries: Entries[str, str, str]) -> object:
+    return entries.put(Name("first 0"), fresh(Policy(TTL), "w", 0), 0)
+
+
+def add_one(entries: Entries[str, str, str]) -> object:
+    return entries.put(Name("struck"), fresh(Policy(TTL), "v", 0), 0)
+
+
+def delete_one(entries: Entries[str, str, str]) -> object:
+    return entries.drop(Name("first 0"))
+
+
+def clear_all(entries: Entries[str, str, str]) -> object:
+    return entries.clear()
+
+
+@pytest.mark.parametrize("change", [add_one, replace_one, delete_one, clear_all])
+@pytest.mark.parametrize("then", [delete_one, replace_one, add_one])
+def test_a_bound_holds_after_a_strike(
+    change: Callable[[Entries[str, str, str]], object], then: Callable[[Entries[str, str, str]], object]
+) -> None:
+    """Wherever a change of a bounded cache is broken off, whatever comes next, there are never more than the bound."""
+    for entries in broken_off(full, change):
+        then(entries)
+        for number in range(3 * BOUND):
+            entries.put(f"later {number}", fresh(Policy(TTL), "v", 0), 0)
+            assert len(entries.stored) <= BOUND
+        assert f"later {3 * BOUND - 1}" in entries.stored

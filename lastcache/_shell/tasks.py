@@ -5,6 +5,7 @@ changed. The callback runs in the task of its leader; a leader that is cancelled
 wait, so that nothing needs to be shielded.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -33,7 +34,7 @@ TaskStale: TypeAlias = Stale[K, V, E, Callback[K, V, E]]
 class TaskShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
     """The calls of the cache for tasks. ``state`` holds the entries; each event loop has one of its own beside it."""
 
-    __slots__ = ("_config", "_loops")
+    __slots__ = ("_config", "_loops", "_warned")
 
     def __init__(
         self,
@@ -45,12 +46,26 @@ class TaskShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
         super().__init__(config, clock, ttl_for, observer, monotonic)
         self._config = config
         self._loops: dict[int, LoopPlace[K, V, E]] = {}
+        self._warned = False
 
     async def load(self, key: K, callback: Callback[K, V, E]) -> Answer[V, E]:
         """Answer a call that waits for its load."""
+        place = self.here()
         if self.soft_timeout is None:
-            return self.give(key, await self.ask(self.here(), Strategy.STALE_IF_ERROR, key, callback))
-        return self.give(key, await self.wait_softly(self.here(), Strategy.STALE_IF_SLOW, key, callback))
+            return self.give(key, await self.ask(place, Strategy.STALE_IF_ERROR, key, callback))
+        if not place.scopes:
+            self._warn_once()
+        return self.give(key, await self.wait_softly(place, Strategy.STALE_IF_SLOW, key, callback))
+
+    def _warn_once(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                "soft_timeout has no effect outside of the block of an AsyncLastCache: "
+                "call it inside `async with cache:`, entered in this event loop",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     async def revalidate(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | TaskStale[K, V, E]:
         """Answer a call that takes a stale value ahead of its load."""

@@ -133,8 +133,8 @@ class Entries(Generic[K, V, E]):
         """Forget everything, and give what was there; nothing is looked up, so no key can object."""
         cleared = self.stored.copy(), self._sweep_order, self.failures.copy()
         self._sweep_order = OrderedDict[K, None]()
-        self._sieve.clear()
         self.stored.clear()
+        self._sieve.clear()
         self.failures.clear()
         return cleared
 
@@ -151,12 +151,13 @@ class Entries(Generic[K, V, E]):
         return BoundedEntry(entry.answer, entry.until, node, None if isinstance(entry, Fresh) else entry)
 
     def _evict(self) -> None:
-        """Make room. The entry goes first: what an interrupt leaves in the queue without an entry goes with time."""
+        """Make room. The entry goes first: a node that an interrupt leaves without one is the next to go.
+
+        The other way round an entry would be left that no eviction finds.
+        """
         node = self._sieve.victim()
-        try:
-            self._drop_evicted(node)
-        finally:
-            self._sieve.remove(node)
+        self._drop_evicted(node)
+        self._sieve.remove(node)
 
     def _drop_evicted(self, node: Node[K]) -> None:
         try:

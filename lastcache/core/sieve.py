@@ -62,8 +62,10 @@ class Sieve(Generic[K]):
         return node
 
     def remove(self, node: Node[K]) -> None:
-        """Take ``node`` out of the queue, where it is."""
+        """Take ``node`` out of the queue, if it is there."""
         newer, older = node.newer, node.older
+        if newer is None and self.head is not node:
+            return
         if newer is None:
             self.head = older
         else:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from lastcache.events import LoadFailed
+from lastcache.events import LoadFailed, LoadRaised
 from tests.soak.game import SourceError, dropped
 from tests.soak.history import Load, Violation
 from tests.soak.index import ASKS, REVALIDATES, Index
@@ -69,7 +69,9 @@ def _raised(index: Index, told: Counter[str], loads: list[Load]) -> Iterator[Vio
     raised = [load for load in loads if load.outcome == "raised"]
     plain = sum(isinstance(load.raised, SourceError) and load.call.kind != "load_or_store_many" for load in raised)
     if told["LoadRaised"] > len(raised) or (told["LoadRaised"] < plain and not index.setting.interrupted):
-        yield Violation(LAW, f"{told['LoadRaised']} x LoadRaised, and {len(raised)} loads raised, {plain} an Exception")
+        told_of = [repr(event.err) for _, event in index.history.events if isinstance(event, LoadRaised)]
+        what = f"{told['LoadRaised']} x LoadRaised, and {len(raised)} loads raised, {plain} an Exception"
+        yield Violation(LAW, f"{what}; told of {', '.join(told_of)[:500]}")
 
 
 def _calls(index: Index, hits: int | None, misses: int) -> Iterator[Violation]:
