@@ -3,7 +3,6 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache.core.policy import FOREVER, Policy
@@ -38,11 +37,6 @@ failures: SearchStrategy[Outcome[int, str]] = load_failures(errors).map(Failure)
 keeping_failures: SearchStrategy[Outcome[int, str]] = failures.filter(lambda failure: not failure.failure().forget)
 forgetting_failures: SearchStrategy[Outcome[int, str]] = failures.filter(lambda failure: failure.failure().forget)
 outcomes: SearchStrategy[Outcome[int, str]] = kit.outcomes(values, errors)
-
-
-def is_failed(outcome: Outcome[int, str]) -> bool:
-    """Say whether a load failed."""
-    return not is_successful(outcome)
 
 
 @st.composite

@@ -45,7 +45,6 @@ from tests.strategies import (
     failures,
     forgetting_failures,
     instants,
-    is_failed,
     keeping_failures,
     outcomes,
     plain_policies,
@@ -190,7 +189,7 @@ def test_a_failure_is_remembered(situation: Situation, failure: Outcome[int, str
         assert settled[1] is None or settled[1].until == NEVER
 
 
-@given(st.none() | situations(), forgetting_failures, st.lists(outcomes.filter(is_failed)), draws)
+@given(st.none() | situations(), forgetting_failures, st.lists(failures), draws)
 def test_what_was_forgotten_comes_back_by_no_failure(
     situation: Situation | None, forgetting: Outcome[int, str], later: list[Outcome[int, str]], draw: float
 ) -> None:
