@@ -1,14 +1,14 @@
 """The cache for tasks: of asyncio and trio, and of several event loops at once.
 
-A hit is that of the cache for threads: it awaits nothing. Whatever else there is to decide, ``_task_loads`` does.
+A hit is that of the cache for threads: it awaits nothing. Whatever else there is to decide, the script of a call does:
+``_shell.calls``.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
-from typing import Generic, NamedTuple, Self, TypeVar, final
+from typing import Self, TypeVar, final
 
 from returns.io import IOResult
 from returns.result import Result
@@ -24,10 +24,11 @@ try:
     from lastcache._shell.awaited import Callback
     from lastcache._shell.loops import refresh_of
     from lastcache._shell.tasks import TaskShell
+    from lastcache.task_views import AsyncDemandingCache, AsyncRevalidation, TaskCache, without_refresh
 except ImportError as missing:
     raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
 
-__all__ = ["AsyncLastCache", "AsyncRevalidation"]
+__all__ = ["AsyncDemandingCache", "AsyncLastCache", "AsyncRevalidation", "TaskCache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -36,23 +37,7 @@ Ctx = TypeVar("Ctx")
 
 
 @final
-class AsyncRevalidation(NamedTuple, Generic[V, E]):
-    """A value given at once, and the load that runs behind it.
-
-    ``refresh`` gives, to as many tasks as await it, the answer that a caller who waited would have got: ``None`` where
-    no load was needed in the background. A task that is cancelled while it waits leaves it to the others.
-    It raises what the callback raised, or ``LoadDroppedError``.
-
-    >>> AsyncRevalidation(CachedValue("value"), refresh=None).cached.value
-    'value'
-    """
-
-    cached: CachedValue[V, E]
-    refresh: Awaitable[Result[CachedValue[V, E], E]] | None
-
-
-@final
-class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
+class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
     """``LastCache`` for asyncio and trio: the same rules, with callbacks that are awaited.
 
     A callback is an async function that returns ``Success(value)`` or ``Failure(LoadFailure(err, use_stale))``, or a
@@ -74,7 +59,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     <Success: CachedValue(value=42, stale=False, err=None)>
     """
 
-    __slots__ = ("_calls",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -85,7 +70,7 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         observer: Callable[[Event[K, E]], object] | None = None,
     ) -> None:
         self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer)
-        super().__init__(self._calls, clock, count_hits=config.count_hits)
+        super().__init__(self._calls, clock, counted=config.count_hits)
 
     async def load_or_store(
         self, key: K, callback: Callable[[K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]]
@@ -123,14 +108,14 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
             if self._clock() <= entry.until:
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
-                return entry.answer.map(_without_refresh)
+                return entry.answer.map(without_refresh)
             del entry
         except KeyError:
             pass
         step = await self._calls.revalidate(key, callback)
         if isinstance(step, Stale):
             return self._calls.give(key, step).map(lambda cached: AsyncRevalidation(cached, refresh_of(step.job)))
-        return self._calls.give(key, step).map(_without_refresh)
+        return self._calls.give(key, step).map(without_refresh)
 
     async def load_or_store_many(
         self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Awaitable[Mapping[K, Outcome[V, E]]]]
@@ -144,24 +129,6 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         """
         return await self._calls.load_many(keys, callback)
 
-    async def load_or_store_with_ctx(
-        self,
-        ctx: Ctx,
-        key: K,
-        callback: Callable[[Ctx, K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]],
-    ) -> Result[CachedValue[V, E], E]:
-        """Do as ``load_or_store`` does; the callback is given ``ctx``, too."""
-        return await self.load_or_store(key, partial(callback, ctx))
-
-    async def async_load_or_store_with_ctx(
-        self,
-        ctx: Ctx,
-        key: K,
-        callback: Callable[[Ctx, K], Awaitable[Outcome[V, E] | IOResult[V, LoadFailure[E]]]],
-    ) -> Result[AsyncRevalidation[V, E], E]:
-        """Do as ``async_load_or_store`` does; the callback is given ``ctx``, too."""
-        return await self.async_load_or_store(key, partial(callback, ctx))
-
     async def __aenter__(self) -> Self:
         await self._calls.enter()
         return self
@@ -170,7 +137,3 @@ class AsyncLastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._calls.leave(raised=raised is not None)
-
-
-def _without_refresh(cached: CachedValue[V, E]) -> AsyncRevalidation[V, E]:
-    return AsyncRevalidation(cached, None)

@@ -1,16 +1,14 @@
 """The cache for threads.
 
 A hit reads one dict, asks the clock once and compares once: an entry holds the answer, and the instant until which it
-stands. Whatever else there is to decide, ``_loads`` does.
+stands. Whatever else there is to decide, the script of a call does: ``_shell.calls``.
 """
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
-from typing import Generic, NamedTuple, Self, TypeVar, final
+from typing import Self, TypeVar, final
 
 from returns.result import Result, Success
 
@@ -21,8 +19,9 @@ from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue
+from lastcache.views import DemandingCache, Revalidation, ThreadCache, without_refresh
 
-__all__ = ["LastCache", "Revalidation"]
+__all__ = ["DemandingCache", "LastCache", "Revalidation", "ThreadCache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,22 +30,7 @@ Ctx = TypeVar("Ctx")
 
 
 @final
-class Revalidation(NamedTuple, Generic[V, E]):
-    """A value given at once, and the load that runs behind it.
-
-    ``refresh`` is the future of the answer that a caller who waited would have got: ``None`` where no load was needed
-    in the background. Nobody can cancel it. Its ``result()`` raises what the callback raised, or ``LoadDroppedError``.
-
-    >>> Revalidation(CachedValue("value"), refresh=None).cached.value
-    'value'
-    """
-
-    cached: CachedValue[V, E]
-    refresh: Future[Result[CachedValue[V, E], E]] | None
-
-
-@final
-class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
+class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
     """An in-memory cache of ``K`` to ``V`` that keeps answering when the source fails with ``E`` or is slow.
 
     Safe to share between threads. Per key at most one callback runs at a time, and everyone who needs it waits for it.
@@ -70,7 +54,7 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
     <Success: CachedValue(value=42, stale=False, err=None)>
     """
 
-    __slots__ = ("_calls",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -82,7 +66,7 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         executor: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
         self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor)
-        super().__init__(self._calls, clock, count_hits=config.count_hits)
+        super().__init__(self._calls, clock, counted=config.count_hits)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:
         """Give the value of ``key``, loading it when it is missing or expired: stale-if-error (RFC 5861, section 4).
@@ -114,14 +98,14 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
             if self._clock() <= entry.until:
                 if self._bounded:
                     entry.node.visited = True  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # held
-                return entry.answer.map(_without_refresh)
+                return entry.answer.map(without_refresh)
             del entry
         except KeyError:
             pass
         given = self._calls.revalidate(key, callback)
         if isinstance(given, Stale):
             return Success(Revalidation(given.cached, self._calls.refresh_of(given.job)))
-        return given.map(_without_refresh)
+        return given.map(without_refresh)
 
     def load_or_store_many(
         self, keys: Iterable[K], callback: Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]
@@ -141,23 +125,6 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         """
         return self._calls.load_many(keys, callback)
 
-    def load_or_store_with_ctx(
-        self, ctx: Ctx, key: K, callback: Callable[[Ctx, K], Outcome[V, E]]
-    ) -> Result[CachedValue[V, E], E]:
-        """Do as ``load_or_store`` does; the callback is given ``ctx``, too.
-
-        >>> from returns.result import Success
-        >>> LastCache[str, str, str]().load_or_store_with_ctx("/", "etc", lambda root, key: Success(root + key))
-        <Success: CachedValue(value='/etc', stale=False, err=None)>
-        """
-        return self.load_or_store(key, partial(callback, ctx))
-
-    def async_load_or_store_with_ctx(
-        self, ctx: Ctx, key: K, callback: Callable[[Ctx, K], Outcome[V, E]]
-    ) -> Result[Revalidation[V, E], E]:
-        """Do as ``async_load_or_store`` does; the callback is given ``ctx``, too."""
-        return self.async_load_or_store(key, partial(callback, ctx))
-
     def __enter__(self) -> Self:
         self._calls.check_open()
         return self
@@ -166,7 +133,3 @@ class LastCache(CacheBase[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _without_refresh(cached: CachedValue[V, E]) -> Revalidation[V, E]:
-    return Revalidation(cached, None)

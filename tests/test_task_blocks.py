@@ -303,7 +303,8 @@ async def test_outside_of_the_block_nothing_is_left_to_the_background() -> None:
     clock = ManualClock()
     config = Config(global_ttl=ticks(100), soft_timeout=timedelta(0), refresh_after=ticks(50))
     cache: Cache = AsyncLastCache(config, clock=clock)
-    assert await cache.load_or_store("k", stepping("v")) == given("v")
+    with pytest.warns(RuntimeWarning, match="soft_timeout has no effect outside of the block"):
+        assert await cache.load_or_store("k", stepping("v")) == given("v")
     clock.advance(ticks(51))
     for _ in range(3):
         assert await cache.load_or_store("k", never) == given("v")

@@ -5,11 +5,15 @@ from datetime import timedelta
 from typing import Generic, Never, TypeVar
 
 from returns.maybe import Maybe, Nothing, Some
+from returns.result import Result
 
 from lastcache._checks import checked_ttl, duration_of
+from lastcache._shell.looks import explained, if_cached
 from lastcache._shell.shell import Shell
 from lastcache.core.entries import entry_of
-from lastcache.core.states import NegativelyCached
+from lastcache.core.explain import Explanation
+from lastcache.core.policy import FOREVER, checked_max_stale
+from lastcache.core.states import NegativelyCached, Strategy
 from lastcache.core.transitions import deadline, view
 from lastcache.events import Stats
 from lastcache.records import CachedValue, StoredEntry
@@ -20,18 +24,21 @@ E = TypeVar("E")
 C = TypeVar("C")
 
 
-class CacheBase(Generic[K, V, E, C]):
-    """A cache without its loads; ``C`` is the type of its callbacks."""
+class CacheView(Generic[K, V, E, C]):
+    """A cache, or what a reader with demands sees of one, without its loads; ``C`` is the type of its callbacks."""
 
-    __slots__ = ("__weakref__", "_all", "_bounded", "_clock", "_entries", "_shell")
+    __slots__ = ("__weakref__", "_all", "_bounded", "_clock", "_entries", "_max_stale", "_shell")
 
-    def __init__(self, shell: Shell[K, V, E, C], clock: Callable[[], int], *, count_hits: bool) -> None:
+    def __init__(
+        self, shell: Shell[K, V, E, C], clock: Callable[[], int], *, counted: bool, max_stale: int = FOREVER
+    ) -> None:
         self._shell = shell
         self._clock = clock
         self._all = shell.entries
         # Where hits are counted none is found on the hit path, so that each is seen by the shell.
-        self._entries = self._all.stored if not count_hits else {}
+        self._entries = self._all.stored if not counted else {}
         self._bounded = self._all.bounded
+        self._max_stale = max_stale
 
     def peek(self, key: K) -> Maybe[CachedValue[V, E]]:
         """Show what is stored for ``key``, an expired value marked stale; nothing is ever loaded.
@@ -71,6 +78,41 @@ class CacheBase(Generic[K, V, E, C]):
         datetime.timedelta(seconds=60)
         """
         return duration_of(cached.fresh_until - self._clock())
+
+    def explain(self, key: K, *, strategy: Strategy = Strategy.STALE_IF_ERROR) -> Explanation[K, V, E]:
+        """Tell what a call for ``key`` would do now, and why; nothing is changed, marked or loaded.
+
+        >>> from lastcache import LastCache
+        >>> cache = LastCache[str, int, str](clock=lambda: 0)
+        >>> cache.set("answer", 42)
+        >>> print(cache.explain("answer"))
+        'answer': a call is served (fresh: the value is fresh)
+          fresh                  for 60.000 s more
+          stands                 for 60.000 s more
+        """
+        self._shell.check_open()
+        return self._shell.read_now(explained, self._shell.state, strategy, key, self._max_stale)
+
+    def if_cached(self, key: K, *, max_stale: timedelta | None = None) -> Maybe[Result[CachedValue[V, E], E]]:
+        """Give what can be given for ``key`` without a load, now or later; ``Nothing`` where there is no such answer.
+
+        A stale value is given within ``stale_while_revalidate``, and within ``max_stale``; None: without that bound.
+        A failure is given while it is remembered. This is ``only-if-cached`` of HTTP (RFC 9111, section 5.2.1.7), and
+        ``Nothing`` its 504. Raises ``ConfigError`` for a ``max_stale`` below zero.
+
+        >>> from lastcache import LastCache
+        >>> cache = LastCache[str, int, str]()
+        >>> cache.set("answer", 42)
+        >>> cache.if_cached("answer"), cache.if_cached("question")
+        (<Some: <Success: CachedValue(value=42, stale=False, err=None)>>, <Nothing>)
+        """
+        self._shell.check_open()
+        answer = self._shell.read_now(if_cached, self._shell.state, key, self._within(max_stale))
+        return Nothing if answer is None else Some(self._shell.give(key, answer))
+
+    def _within(self, max_stale: timedelta | None) -> int:
+        """Give the smaller bound of this view and ``max_stale``, in nanoseconds."""
+        return min(self._max_stale, checked_max_stale(max_stale))
 
     def entries(self) -> Iterator[StoredEntry[K, V, E]]:
         """Show every stored key as it is at this call, expired ones too.
@@ -132,13 +174,6 @@ class CacheBase(Generic[K, V, E, C]):
         """Forget every key, in one step. A load that began before stores nothing any more."""
         self._shell.write(self._shell.state.clear)
 
-    def close(self) -> None:
-        """End the use of this cache, without waiting: every other method raises ``CacheClosedError`` from now on.
-
-        A load that runs still answers those who wait for it. One that is queued ends with ``LoadDroppedError``.
-        """
-        self._shell.close()
-
     def __len__(self) -> int:
         self._shell.check_open()
         return len(self._all)
@@ -152,3 +187,16 @@ class CacheBase(Generic[K, V, E, C]):
 
     def __reduce__(self) -> Never:
         raise TypeError(f"a {type(self).__name__} holds a lock and loads under way: it cannot be pickled or copied")
+
+
+class CacheBase(CacheView[K, V, E, C]):
+    """A cache without its loads."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """End the use of this cache, without waiting: every other method raises ``CacheClosedError`` from now on.
+
+        A load that runs still answers those who wait for it. One that is queued ends with ``LoadDroppedError``.
+        """
+        self._shell.close()

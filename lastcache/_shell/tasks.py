@@ -13,11 +13,11 @@ from time import monotonic
 from typing import TypeAlias, TypeVar, final
 
 from lastcache._shell.awaited import BatchCallback, Callback, alone
+from lastcache._shell.demanding import Demand, DemandingCalls
 from lastcache._shell.flight import Landing, Stale
 from lastcache._shell.guard import Guard
 from lastcache._shell.loop_place import LoopPlace, TaskJob
 from lastcache._shell.loops import running_loop
-from lastcache._shell.many import CallsOfMany
 from lastcache._shell.scopes import open_scope
 from lastcache.config import Config
 from lastcache.core.states import Answer, Strategy
@@ -31,7 +31,7 @@ TaskStale: TypeAlias = Stale[K, V, E, Callback[K, V, E]]
 
 
 @final
-class TaskShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
+class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
     """The calls of the cache for tasks. ``state`` holds the entries; each event loop has one of its own beside it."""
 
     __slots__ = ("_config", "_loops", "_warned")
@@ -74,6 +74,24 @@ class TaskShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
     async def load_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:
         """Answer a call for many keys."""
         return self.give_many(await self.ask_many(self.here(), Strategy.STALE_IF_ERROR, keys, callback))
+
+    async def load_demanding(self, max_stale: int, key: K, callback: Callback[K, V, E]) -> Answer[V, E]:
+        """Answer a call that waits for its load, and takes nothing staler than ``max_stale`` nanoseconds."""
+        strategy = Strategy.STALE_IF_ERROR if self.soft_timeout is None else Strategy.STALE_IF_SLOW
+        return self.give(key, await self.ask_demanding(self.here(), Demand(strategy, max_stale), key, callback))
+
+    async def revalidate_demanding(
+        self, max_stale: int, key: K, callback: Callback[K, V, E]
+    ) -> Landing[V, E] | TaskStale[K, V, E]:
+        """Answer a call that takes a stale value ahead of its load, if it is no staler than ``max_stale``."""
+        demand = Demand(Strategy.STALE_WHILE_REVALIDATE, max_stale)
+        return await self.ask_demanding(self.here(), demand, key, callback)
+
+    async def load_many_demanding(
+        self, max_stale: int, keys: Iterable[K], callback: BatchCallback[K, V, E]
+    ) -> dict[K, Answer[V, E]]:
+        """Answer a call for many keys, each no staler than ``max_stale``."""
+        return self.give_many(await self.ask_many_demanding(self.here(), max_stale, keys, callback))
 
     def here(self) -> LoopPlace[K, V, E]:
         """Give the part of this cache in the running event loop."""

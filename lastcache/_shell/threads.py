@@ -16,10 +16,10 @@ from lastcache._checks import checked_executor
 from lastcache._shell.background import LINGER, Mailbox, Worker, Workers, is_exiting, start_thread
 from lastcache._shell.batches import check_mapping, outcome_of
 from lastcache._shell.calls import drive
+from lastcache._shell.demanding import Demand, DemandingCalls
 from lastcache._shell.flight import Flight, Job, Landing, Raised, Stale
 from lastcache._shell.futures import Refresh, refresh_of, resolve_all
 from lastcache._shell.guard import Guard, inside
-from lastcache._shell.many import CallsOfMany
 from lastcache._shell.reentrancy import LoadNode, WaitEdge, current_load
 from lastcache.config import Config
 from lastcache.core.states import Answer, Outcome, Strategy
@@ -44,7 +44,7 @@ ThreadJob: TypeAlias = Job[K, V, E, Callback[K, V, E]]
 
 
 @final
-class ThreadShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
+class ThreadShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
     """The calls of the cache for threads, and their one place: a thread is the same place everywhere."""
 
     __slots__ = ("_executor", "_limit", "_refusals", "_workers")
@@ -83,6 +83,28 @@ class ThreadShell(CallsOfMany[K, V, E, Callback[K, V, E]]):
             return self.give(key, step)
         self.reports.stale(key, step.cached)
         return step
+
+    def load_demanding(self, max_stale: int, key: K, callback: Callback[K, V, E]) -> Answer[V, E]:
+        """Answer a call that waits for its load, and takes nothing staler than ``max_stale`` nanoseconds."""
+        strategy = STALE_IF_ERROR if self.soft_timeout is None else Strategy.STALE_IF_SLOW
+        return self.give(key, drive(self.ask_demanding, self, Demand(strategy, max_stale), key, callback))
+
+    def revalidate_demanding(
+        self, max_stale: int, key: K, callback: Callback[K, V, E]
+    ) -> Result[CachedValue[V, E], E] | Stale[K, V, E, Callback[K, V, E]]:
+        """Answer a call that takes a stale value ahead of its load, if it is no staler than ``max_stale``."""
+        demand = Demand(Strategy.STALE_WHILE_REVALIDATE, max_stale)
+        step: Landing[V, E] | Stale[K, V, E, Callback[K, V, E]] = drive(self.ask_demanding, self, demand, key, callback)
+        if not isinstance(step, Stale):
+            return self.give(key, step)
+        self.reports.stale(key, step.cached)
+        return step
+
+    def load_many_demanding(
+        self, max_stale: int, keys: Iterable[K], callback: BatchCallback[K, V, E]
+    ) -> dict[K, Answer[V, E]]:
+        """Answer a call for many keys, each no staler than ``max_stale``."""
+        return self.give_many(drive(self.ask_many_demanding, self, max_stale, keys, callback))
 
     def refresh_of(self, job: ThreadJob[K, V, E]) -> Refresh[V, E]:
         """Give the future that stale readers of ``job`` share."""

@@ -84,14 +84,19 @@ class Entries(Generic[K, V, E]):
         stored = self.stored.get(key)
         return None if stored is None else entry_of(stored)
 
-    def read(self, key: K, now: int) -> Entry[V, E] | None:
-        """Give the entry of ``key`` to a call: an eviction spares it for a while. A dead one is dropped."""
+    def look(self, key: K) -> Entry[V, E] | None:
+        """Give the entry of ``key`` to a reader: an eviction spares it for a while."""
         stored = self.stored.get(key)
         if stored is None:
             return None
         if isinstance(stored, BoundedEntry):
             stored.node.visited = True
-        return self._live(key, entry_of(stored), now)
+        return entry_of(stored)
+
+    def read(self, key: K, now: int) -> Entry[V, E] | None:
+        """Give the entry of ``key`` to a call, as ``look`` does. A dead one is dropped."""
+        entry = self.look(key)
+        return None if entry is None else self._live(key, entry, now)
 
     def _live(self, key: K, entry: Entry[V, E], now: int) -> Entry[V, E] | None:
         """Give ``entry`` unless it is dead: then it is dropped."""

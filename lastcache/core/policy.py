@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final, NamedTuple, final
 
-from lastcache._checks import nanoseconds
+from lastcache._checks import NOTHING, check_optional, nanoseconds
 from lastcache.config import Config
 
 FOREVER: Final = 1 << 90
@@ -40,6 +40,12 @@ def policy_of(config: Config) -> Policy:
         jitter=config.jitter,
         backoff=config.backoff,
     )
+
+
+def checked_max_stale(max_stale: timedelta | None) -> int:
+    """Give the nanoseconds of what a reader demands. Raises ``ConfigError`` for what is no duration, or below zero."""
+    check_optional("max_stale", max_stale, at_least=NOTHING, right="a timedelta of zero or more, or None")
+    return _bound(max_stale)
 
 
 def _bound(duration: timedelta | None) -> int:

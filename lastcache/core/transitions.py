@@ -214,7 +214,7 @@ def fresh_until(entry: Stored[object, object]) -> int:
     return entry.until if isinstance(entry, Fresh) else entry.fresh_until
 
 
-def kept_error(entry: Entry[object, object] | None) -> object:
+def kept_error(entry: Entry[V, E] | None) -> E | None:
     """Give the error that is stored with ``entry``."""
     match entry:
         case None | Fresh() | RefreshAhead():

@@ -69,7 +69,7 @@ def _raised(index: Index, told: Counter[str], loads: list[Load]) -> Iterator[Vio
     raised = [load for load in loads if load.outcome == "raised"]
     plain = sum(isinstance(load.raised, SourceError) and load.call.kind != "load_or_store_many" for load in raised)
     if told["LoadRaised"] > len(raised) or (told["LoadRaised"] < plain and not index.setting.interrupted):
-        told_of = [repr(event.err) for _, event in index.history.events if isinstance(event, LoadRaised)]
+        told_of = [repr(event.exception) for _, event in index.history.events if isinstance(event, LoadRaised)]
         what = f"{told['LoadRaised']} x LoadRaised, and {len(raised)} loads raised, {plain} an Exception"
         yield Violation(LAW, f"{what}; told of {', '.join(told_of)[:500]}")
 

@@ -88,8 +88,8 @@ def _joined(index: Index, call: Call, raised: BaseException, loads: list[Load]) 
 
 
 def _known(index: Index, load: Load, raised: BaseException) -> int:
-    """Give when the first call of this key had got what the load raised."""
-    getting = (each for each in index.raising[id(raised)] if load.key in each.keys and each.ended > load.ended)
+    """Give when the first call of this key alone had got what the load raised: a batch may have it of another key."""
+    getting = (each for each in index.raising[id(raised)] if each.keys == (load.key,) and each.ended > load.ended)
     return min((each.ended for each in getting), default=NEVER)
 
 
