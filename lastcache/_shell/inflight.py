@@ -10,8 +10,6 @@ from contextlib import suppress
 from random import random
 from typing import Final, Generic, TypeVar, final
 
-from returns.pipeline import is_successful
-
 from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache.config import Config
 from lastcache.core.entries import Entries
@@ -33,6 +31,7 @@ from lastcache.core.states import (
 )
 from lastcache.core.traffic import Queued, is_attached
 from lastcache.core.transitions import expire, fresh, lookup, outrun, settle
+from lastcache.core.values import SUCCESS
 from lastcache.errors import CacheClosedError
 
 K = TypeVar("K")
@@ -196,7 +195,7 @@ class CacheState(Generic[K, V, E, C]):
         if self.loads.kept or self.loads.forgotten:  # What an interrupt left there.
             self.loads.land(key, flight)
         flight.landing = answer
-        if len(self.places) > 1 and is_successful(outcome):
+        if len(self.places) > 1 and type(outcome) is SUCCESS:
             flight.replaced = flight.replaced, self._outrun(key)
         return answer
 

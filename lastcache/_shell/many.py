@@ -4,8 +4,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from returns.pipeline import is_successful
-
 from lastcache._shell.batches import Batch, check_mapping, check_surplus, outcome_of
 from lastcache._shell.calls import Calls, Returned
 from lastcache._shell.flight import Flight, Landing, Raised, Stale
@@ -13,6 +11,7 @@ from lastcache._shell.guard import inside
 from lastcache._shell.place import Place
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
 from lastcache.core.states import Answer, Outcome, Strategy
+from lastcache.core.values import SUCCESS
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -141,7 +140,7 @@ class CallsOfMany(Calls[K, V, E, C]):
             return one
         landing = self.guard.run_now(place.state.land, key, flight, one.outcome, one.ttl)
         flight.replaced = None
-        if not is_successful(one.outcome):
+        if type(one.outcome) is not SUCCESS:
             self.forget_frames(key, one.outcome.failure().err)
         return landing
 

@@ -5,8 +5,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, Generic, TypeVar, final
 
-from returns.pipeline import is_successful
-
 from lastcache._checks import duration_of
 from lastcache._shell.flight import Raised
 from lastcache._shell.guard import inside
@@ -141,7 +139,7 @@ def _load_event(
 ) -> Loaded[K] | LoadRaised[K] | LoadFailed[K, E]:
     if isinstance(outcome, Raised):
         return LoadRaised(key, outcome.err, background)
-    if is_successful(outcome):
+    if type(outcome) is SUCCESS:
         return Loaded(key, took, background)
     failure = outcome.failure()
     return LoadFailed(key, failure.err, failure.use_stale, took, background)

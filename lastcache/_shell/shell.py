@@ -5,7 +5,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Generic, TypeVar, TypeVarTuple
 
-from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache._checks import checked_clock, checked_observer, checked_ttl, checked_ttl_for
@@ -213,7 +212,7 @@ class Shell(Generic[K, V, E, C]):
 
     def ttl_of_outcome(self, outcome: Outcome[V, E]) -> int | None:
         """Give the nanoseconds of a loaded value's own TTL, if it has one. Raises what the user's function raises."""
-        if self.ttl_for is None or not is_successful(outcome):
+        if self.ttl_for is None or type(outcome) is not SUCCESS:
             return None
         return checked_ttl(self.ttl_for(outcome.unwrap()))
 

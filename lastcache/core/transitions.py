@@ -32,7 +32,6 @@ There are two rules about this file:
 
 from typing import Final, Never, TypeVar
 
-from returns.pipeline import is_successful
 from returns.result import Failure, Success
 
 from lastcache._checks import nanoseconds
@@ -152,7 +151,7 @@ def outrun(entry: Entry[V, E] | None, outcome: Outcome[V, E], now: int) -> Answe
 
     Who waited for it gets its value; in place of a failure, the newer entry's answer where that gives a value.
     """
-    if is_successful(outcome):
+    if type(outcome) is SUCCESS:
         return Success(CachedValue(outcome.unwrap(), fresh_until=now))
     if isinstance(entry, GIVES_A_VALUE) and now <= deadline(entry):
         return entry.answer
