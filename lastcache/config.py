@@ -15,6 +15,7 @@ from lastcache._checks import (
     check_optional,
     refuse,
 )
+from lastcache._hypothesis import introduce
 
 PAUSE_AFTER_A_FAILURE: Final = timedelta(seconds=10)
 PATIENCE: Final = timedelta(milliseconds=100)
@@ -141,3 +142,6 @@ def checked_config(config: object) -> Config:
     if not isinstance(config, Config):
         refuse("config", config, "a Config")
     return config
+
+
+introduce()

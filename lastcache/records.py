@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Generic, Never, TypeVar, final
 
 from returns.result import Failure, Result
 
+from lastcache._hypothesis import introduce
+
 if TYPE_CHECKING:
     # Type checkers know defaults already, typing only since 3.13: a value that cannot have failed has the error Never.
     from typing_extensions import TypeVar as TypeVarWithDefault
@@ -176,3 +178,6 @@ def failed(
     <Failure: LoadFailure(err='no such user', use_stale=False, forget=True)>
     """
     return Failure(LoadFailure(err, use_stale, forget=forget, remember_for=remember_for))
+
+
+introduce()

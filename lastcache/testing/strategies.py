@@ -1,8 +1,8 @@
 """What Hypothesis draws: configs, outcomes, answers, records, and every entry that the core can make of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from returns.result import Failure, Success
 
@@ -117,14 +117,16 @@ def entries(
     return (fresh(policy, draw(values), now) if entry is None else entry), now
 
 
-def of_type(
-    make: Callable[..., SearchStrategy[Any]],
-) -> Callable[[type[object]], SearchStrategy[Any]]:
-    """Make what Hypothesis is given for a generic record: a function of the type, with its arguments if it has any."""
+_STRATEGY_OF: Final[Mapping[type[Any], Callable[..., SearchStrategy[Any]]]] = {
+    Config: configs,
+    CachedValue: cached_values,
+    LoadFailure: load_failures,
+    StoredEntry: stored_entries,
+}
 
-    def resolve(record: type[object]) -> SearchStrategy[Any]:
-        parameters = getattr(record, "__parameters__", ())
-        arguments = get_args(record) or (str,) * len(parameters)
-        return make(*(st.from_type(argument) for argument in arguments))
 
-    return resolve
+def of_record(record: type[Any]) -> SearchStrategy[Any]:
+    """Draw what Hypothesis asks for by a type; a generic one without arguments is one of strings."""
+    arguments = get_args(record) or (str,) * len(getattr(record, "__parameters__", ()))
+    make: Callable[..., SearchStrategy[Any]] = _STRATEGY_OF[get_origin(record) or record]
+    return make(*(st.from_type(argument) for argument in arguments))
