@@ -24,8 +24,8 @@ def nanoseconds(duration: timedelta) -> int:
 def duration_of(nanoseconds: int) -> timedelta:
     """Round ``nanoseconds`` down to the microsecond, so that the sign is kept; clamp to what a timedelta can hold.
 
-    >>> duration_of(-1)
-    datetime.timedelta(days=-1, seconds=86399, microseconds=999999)
+    >>> duration_of(-1).total_seconds()
+    -1e-06
     """
     microseconds = nanoseconds // 1000
     if microseconds > timedelta.max // MICROSECOND:
@@ -97,4 +97,15 @@ def check_count(name: str, count: object, *, right: str) -> None:
 
 
 def refuse(name: str, value: object, right: str) -> NoReturn:
-    raise ConfigError(f"{name}={value!r}: must be {right}")
+    raise ConfigError(f"{name}={shown(value)}: must be {right}")
+
+
+def shown(value: object) -> str:
+    """Write ``value`` as code: a negative duration by its length, where Python counts up from the day before.
+
+    >>> shown(timedelta(seconds=-1)), shown(60)
+    ('-datetime.timedelta(seconds=1)', '60')
+    """
+    if isinstance(value, timedelta) and value < NOTHING:
+        return f"-{-value!r}"
+    return repr(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, Never, TypeVar, final
 
 from returns.result import Failure, Result
 
+from lastcache._checks import NOTHING, shown
 from lastcache._hypothesis import introduce
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ class LoadFailure(Generic[E_co]):
 def _check_remember_for(duration: object) -> None:
     if not isinstance(duration, timedelta):
         raise TypeError(f"remember_for={duration!r}: must be a timedelta, or None for the cache's negative_ttl")
-    if duration < timedelta(0):
-        raise ValueError(f"remember_for={duration!r}: must be a timedelta of zero or more, or None")
+    if duration < NOTHING:
+        raise ValueError(f"remember_for={shown(duration)}: must be a timedelta of zero or more, or None")
 
 
 @final
@@ -160,11 +161,16 @@ class StoredEntry(Generic[K_co, V_co, E_co]):
 
     >>> StoredEntry("key", CachedValue("value"), timedelta(seconds=3)).ttl
     datetime.timedelta(seconds=3)
+    >>> StoredEntry("key", CachedValue("value", stale=True), timedelta(seconds=-3))
+    StoredEntry(key='key', cached=CachedValue(value='value', stale=True, err=None), ttl=-datetime.timedelta(seconds=3))
     """
 
     key: K_co
     cached: CachedValue[V_co, E_co]
     ttl: timedelta
+
+    def __repr__(self) -> str:
+        return f"StoredEntry(key={self.key!r}, cached={self.cached!r}, ttl={shown(self.ttl)})"
 
 
 def failed(

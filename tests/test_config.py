@@ -50,7 +50,8 @@ def test_what_is_no_duration_is_refused(option: str, value: object) -> None:
         return
     with pytest.raises(ConfigError) as told:
         make(option, value)
-    assert str(told.value).startswith(f"{option}={value!r}: must be a timedelta")
+    text = f"-{abs(value)!r}" if isinstance(value, timedelta) else repr(value)
+    assert str(told.value).startswith(f"{option}={text}: must be a timedelta")
     assert str(told.value).endswith(", or None") == (option in UNBOUNDED)
 
 
@@ -94,6 +95,8 @@ def test_zero() -> None:
     """A TTL of zero is refused, an extension of zero is the default."""
     with pytest.raises(ConfigError, match=r"^global_ttl=datetime.timedelta\(0\): must be a timedelta above zero$"):
         Config(global_ttl=timedelta(0))
+    with pytest.raises(ConfigError, match=r"^extend_ttl=-datetime.timedelta\(seconds=1\): must be a timedelta of zero"):
+        Config(extend_ttl=timedelta(seconds=-1))
     with pytest.raises(ConfigError, match=r"^refresh_after=datetime.timedelta\(0\): must be a timedelta above zero"):
         Config(refresh_after=timedelta(0))
     zero = timedelta(0)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import datetime as dt
 import pickle
 from datetime import timedelta
 
@@ -72,3 +73,26 @@ def test_a_cache_is_no_record() -> None:
     for act in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot be pickled or copied"):
             act(cache)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "text"),
+    [
+        (timedelta(microseconds=1), "datetime.timedelta(microseconds=1)"),
+        (timedelta(0), "datetime.timedelta(0)"),
+        (timedelta(microseconds=-1), "-datetime.timedelta(microseconds=1)"),
+        (timedelta(seconds=-1), "-datetime.timedelta(seconds=1)"),
+        (timedelta.min, "-datetime.timedelta(days=999999999)"),
+    ],
+)
+def test_the_text_of_an_expired_entry(ttl: timedelta, text: str) -> None:
+    """A negative TTL is written as the time since the end, and the text is code that makes an equal entry."""
+    entry = StoredEntry("k", CachedValue("v", stale=True), ttl)
+    assert repr(entry) == f"StoredEntry(key='k', cached=CachedValue(value='v', stale=True, err=None), ttl={text})"
+    assert eval(repr(entry), {**globals(), "datetime": dt}) == entry  # noqa: S307  # our own text
+
+
+def test_a_failure_refuses_a_negative_duration_in_plain_words() -> None:
+    """The message says by how much it is negative."""
+    with pytest.raises(ValueError, match=r"^remember_for=-datetime.timedelta\(seconds=1\): must be"):
+        LoadFailure("down", use_stale=True, remember_for=timedelta(seconds=-1))

@@ -56,9 +56,17 @@ class CacheView(Generic[K, V, E, C]):
     def ttl(self, key: K) -> Maybe[timedelta]:
         """Tell how long the value of ``key`` still stands, rounded down to the microsecond: negative once it expired.
 
+        Python prints a negative ``timedelta`` as a day less than none: print its ``total_seconds()``.
+
         >>> from lastcache import LastCache
-        >>> LastCache[str, int, str]().ttl("question")
+        >>> now = 0
+        >>> cache = LastCache[str, int, str](clock=lambda: now)
+        >>> cache.ttl("answer")
         <Nothing>
+        >>> cache.set("answer", 42, ttl=timedelta(seconds=1))
+        >>> now = 3_000_000_000
+        >>> cache.ttl("answer").map(timedelta.total_seconds)
+        <Some: -2.0>
         """
         self._shell.check_open()
         entry = self._all.get(key)
