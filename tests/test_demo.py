@@ -162,6 +162,79 @@ def test_an_interrupt_ends_it_cleanly(sign: str, options: tuple[str, ...]) -> No
     assert origins() == before
 
 
+def interrupted(moment: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run the demonstration after the statement ``moment``, which says when to ``interrupt``."""
+    program = f"""
+import atexit, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupt(): signal.raise_signal(signal.SIGINT)
+{moment}
+runpy.run_module("lastcache", run_name="__main__")
+"""
+    return subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-c", program, *options], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "module", ["lastcache._demo", "lastcache._demo.cli", "argparse", "returns.result", "lastcache._demo.summary"]
+)
+def test_an_interrupt_amid_the_imports_ends_it_cleanly(module: str) -> None:
+    """Ctrl-C ends it without a traceback before it has begun, too, whatever is being imported."""
+    imported = f"event == 'import' and about[0] == {module!r}"
+    ended = interrupted(f"sys.addaudithook(lambda event, about: interrupt() if {imported} else None)")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_interrupt_after_its_end_is_no_error() -> None:
+    """Ctrl-C while the interpreter ends prints no traceback either."""
+    ended = interrupted("atexit.register(interrupt)", "--help")
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def test_an_interrupt_at_its_end_costs_no_result(tmp_path: Path) -> None:
+    """Ctrl-C while the result is written changes the exit status alone."""
+    report = tmp_path / "summary.json"
+    opened = f"event == 'open' and str(about[0]) == {str(report)!r} and about[1] == 'w'"
+    moment = f"sys.addaudithook(lambda event, about: interrupt() if {opened} else None)"
+    ended = interrupted(moment, "--seconds", "0.3", "--rate", "20", "--json", str(report))
+    assert (ended.returncode, ended.stderr) == (130, "")
+    assert "origin was down" in ended.stdout
+    assert [phase["phase"] for phase in json.loads(report.read_text())["phases"]] == ["up", "down", "recovered"]
+
+
+@pytest.mark.parametrize("sign", ["The origin is up for", " s  down ", "p99 ms"])
+def test_a_reader_who_leaves_costs_no_result(sign: str, tmp_path: Path) -> None:
+    """With ``--json`` it goes on when whoever read has gone, as ``head`` does, and the file has the whole result."""
+    report = tmp_path / "summary.json"
+    with started("--seconds", "3", "--rate", "50", "--json", str(report)) as running:
+        said_until(running, sign)
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        complained = running.stderr.read()
+        status = running.wait(60)
+    assert (status, complained) == (0, "")
+    summary: Any = json.loads(report.read_text())
+    assert [phase["phase"] for phase in summary["phases"]] == ["up", "down", "recovered"]
+    assert summary["interrupted_by_signal"] is None
+    assert summary["verdict"].startswith("While the origin was down")
+
+
+def test_it_ends_with_its_reader() -> None:
+    """Without ``--json`` nobody is left to run for: it ends at once, as other programs do, and without a traceback."""
+    before = origins()
+    with started("--seconds", "100", "--rate", "50") as running:
+        said_until(running, " s  up ")
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        complained = running.stderr.read()
+        status = running.wait(60)
+    assert (status, complained) == (128 + signal.SIGPIPE, "")
+    assert origins() == before
+
+
 def test_a_demonstration_that_is_killed_takes_its_origin_along() -> None:
     """Whatever becomes of a demonstration that has begun, its origin does not outlive it."""
     before = origins()

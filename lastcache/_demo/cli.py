@@ -1,12 +1,12 @@
 """``python -m lastcache`` from its arguments to its exit status."""
 
-import os
 import signal
 import sys
 from typing import Final
 
 from lastcache._demo.checks import Broken, broken
 from lastcache._demo.options import Options, parse
+from lastcache._demo.outlet import Lasting, silence
 from lastcache._demo.record import SECOND
 from lastcache._demo.report import as_json, warmed
 from lastcache._demo.screen import screen_for
@@ -26,8 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _demonstrate(options)
     except BrokenPipeError:
-        # Whoever read has gone; the interpreter must not trip over the same pipe when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return _SIGNALLED + signal.SIGPIPE
     except (StageError, OSError) as trouble:
         sys.stderr.write(f"python -m lastcache: the demonstration could not go on: {trouble}\n")
@@ -35,18 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _demonstrate(options: Options) -> int:
-    out = sys.stdout
-    with Signals() as signals, screen_for(out) as screen:
-        out.write(f"{_headline(options)}\n")
-        run = perform(options, screen, signals)
-    breaches = broken(run.histories, run.switches, round(options.ttl * SECOND))
-    summary = rows(run.histories, run.switches)
-    words = verdict(summary, frozenset(history.client for history in run.histories if history.cached), breaches)
+    # A run whose result goes to a file is worth going on with when whoever read has gone.
+    out = sys.stdout if options.json is None else Lasting(sys.stdout)
+    with Signals() as signals:
+        with screen_for(out) as screen:
+            out.write(f"{_headline(options)}\n")
+            run = perform(options, screen, signals)
+        breaches = broken(run.histories, run.switches, round(options.ttl * SECOND))
+        summary = rows(run.histories, run.switches)
+        words = verdict(summary, frozenset(history.client for history in run.histories if history.cached), breaches)
+        if options.json is not None:
+            options.json.write_text(f"{as_json(options, run, summary, breaches, words)}\n", encoding="utf-8")
     out.write("\n".join([*_conclusion(run, summary, words, breaches), ""]))
     out.flush()
-    if options.json is not None:
-        options.json.write_text(f"{as_json(options, run, summary, breaches, words)}\n", encoding="utf-8")
-    return _exit_status(run, breaches)
+    return _exit_status(signals.arrived, breaches)
 
 
 def _headline(options: Options) -> str:
@@ -68,7 +69,7 @@ def _conclusion(run: Run, summary: tuple[Row, ...], words: str, breaches: tuple[
     return ("", table(summary), "", *early, warmth, closing, *breach_lines(breaches, run.switches[0].began_at))
 
 
-def _exit_status(run: Run, breaches: tuple[Broken, ...]) -> int:
-    if run.signal is not None:
-        return _SIGNALLED + run.signal
+def _exit_status(arrived: int | None, breaches: tuple[Broken, ...]) -> int:
+    if arrived is not None:
+        return _SIGNALLED + arrived
     return _BROKEN if breaches else 0

@@ -73,7 +73,8 @@ have been stored: the end of the first call that gave it, or of the load behind
 that. This needs no tolerance, and no load on the machine can make it wrong.
 
 Exit status: 0 all promises kept; 1 one was broken, and which; 2 a bad option;
-3 the demonstration itself could not go on; 130 after Ctrl-C; 143 after SIGTERM.
+3 the demonstration itself could not go on; 130 after Ctrl-C; 143 after SIGTERM;
+141 when nobody reads its output any more and there is no --json to go on for.
 NO_COLOR is respected. Without a terminal, plain lines come twice a second.
 """
 

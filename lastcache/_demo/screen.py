@@ -4,8 +4,9 @@ import os
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, Protocol, TextIO
+from typing import Final, Protocol
 
+from lastcache._demo.outlet import Outlet
 from lastcache._demo.record import SECOND
 from lastcache._demo.show import COUNTS_WIDTH, NAME_WIDTH, PLAIN_HEADER, Palette, palette_for, picture, plain_line
 from lastcache._demo.summary import Count
@@ -31,7 +32,7 @@ class Screen(Protocol):
 class Live:
     """A picture that is redrawn in place."""
 
-    def __init__(self, out: TextIO, cells: int, palette: Palette) -> None:
+    def __init__(self, out: Outlet, cells: int, palette: Palette) -> None:
         self.cells = cells
         self._out = out
         self._palette = palette
@@ -57,7 +58,7 @@ class Lines:
 
     cells = 1
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Outlet) -> None:
         self._out = out
         self._note = ""
         self._half_seconds = 0
@@ -97,7 +98,7 @@ def cells_for(columns: int) -> int:
 
 
 @contextmanager
-def screen_for(out: TextIO, environ: Callable[[str], str | None] = os.environ.get) -> Generator[Screen, None, None]:
+def screen_for(out: Outlet, environ: Callable[[str], str | None] = os.environ.get) -> Generator[Screen, None, None]:
     """Choose by what ``out`` is, and give the terminal back as it was."""
     if not out.isatty() or environ("TERM") in {None, "", "dumb"}:
         yield Lines(out)
