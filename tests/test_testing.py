@@ -11,6 +11,7 @@ from returns.pipeline import is_successful
 from returns.result import Success
 
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadFailure, StoredEntry, failed
+from lastcache._hypothesis import introduce
 from lastcache.core.states import Answer, Outcome
 from lastcache.events import Loaded, RefreshStarted, ServedStale
 from lastcache.testing import ManualClock, ManualExecutor, ScriptedLoad
@@ -153,4 +154,4 @@ def test_drawn_entries_are_possible(entry: StoredEntry[str, int, bytes], bare: C
 def test_hypothesis_finds_the_strategies_by_itself() -> None:
     """The package names its hook under the entry point that Hypothesis loads."""
     hooks = importlib.metadata.entry_points(group="hypothesis", name="lastcache")
-    assert [hook.value for hook in hooks] == ["lastcache.testing._hypothesis:register"]
+    assert [hook.load() for hook in hooks] == [introduce]
