@@ -80,10 +80,11 @@ def test_every_public_name_is_there() -> None:
         _ = lastcache.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # the very point
 
 
-@pytest.mark.parametrize("module", ["config", "errors", "events", "records", "threads"])
-def test_modules_are_attributes(module: str) -> None:
+def test_modules_are_attributes() -> None:
     """The modules behind the public names are attributes of the package without an import of their own."""
-    assert said(f"import lastcache; print(lastcache.{module}.__name__)") == [f"lastcache.{module}"]
+    modules = ["config", "errors", "events", "records", "threads"]
+    names = ", ".join(f"lastcache.{module}.__name__" for module in modules)
+    assert said(f"import lastcache; print({names})") == [f"lastcache.{module}" for module in modules]
 
 
 def test_hypothesis_alone_imports_no_lastcache(installed: Path) -> None:
@@ -93,25 +94,20 @@ def test_hypothesis_alone_imports_no_lastcache(installed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "imports",
+    ("imports", "record"),
     [
-        "from hypothesis import strategies as st; from lastcache import {record}",
-        "from lastcache import {record}; from hypothesis import strategies as st",
-        "from hypothesis import strategies as st; from lastcache.{module} import {record}",
-        "from lastcache.{module} import {record}; from hypothesis import strategies as st",
-        "import lastcache.testing.strategies; from hypothesis import strategies as st; from lastcache import {record}",
+        ("from hypothesis import strategies as st; from lastcache import CachedValue", "CachedValue[int, str]"),
+        ("from lastcache import CachedValue; from hypothesis import strategies as st", "CachedValue[int, str]"),
+        ("from hypothesis import strategies as st; from lastcache.records import StoredEntry", "StoredEntry"),
+        ("from hypothesis import strategies as st; from lastcache import Config", "Config"),
+        ("from lastcache.config import Config; from hypothesis import strategies as st", "Config"),
+        ("import lastcache.testing.strategies, lastcache; from hypothesis import strategies as st", "lastcache.Config"),
     ],
 )
-@pytest.mark.parametrize(
-    ("module", "record", "type_arguments"),
-    [("config", "Config", ""), ("records", "CachedValue", "[int, str]")],
-)
-def test_hypothesis_knows_the_records(
-    installed: Path, imports: str, module: str, record: str, type_arguments: str
-) -> None:
+def test_hypothesis_knows_the_records(installed: Path, imports: str, record: str) -> None:
     """Whichever comes first, and whatever way: ``from_type`` draws by the strategies of lastcache."""
-    program = f"st.from_type({record}{type_arguments}).validate(); print('lastcache.testing.strategies' in sys.modules)"
-    assert said(f"{imports.format(module=module, record=record)}; {program}", installed) == ["True"]
+    program = f"st.from_type({record}).validate(); print('lastcache.testing.strategies' in sys.modules)"
+    assert said(f"{imports}; {program}", installed) == ["True"]
 
 
 def test_any_module_may_come_first_after_hypothesis(installed: Path) -> None:
