@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from returns.result import Failure, Success
 
+from lastcache import LoadFailure
 from lastcache.core.policy import FOREVER, Policy
 from lastcache.core.states import Entry, NegativelyCached, Outcome, Stored
 from lastcache.core.transitions import fresh
@@ -34,8 +35,12 @@ policies: SearchStrategy[Policy] = plain_policies | st.builds(
 
 successes: SearchStrategy[Outcome[int, str]] = values.map(Success)
 failures: SearchStrategy[Outcome[int, str]] = load_failures(errors).map(Failure)
-keeping_failures: SearchStrategy[Outcome[int, str]] = failures.filter(lambda failure: not failure.failure().forget)
-forgetting_failures: SearchStrategy[Outcome[int, str]] = failures.filter(lambda failure: failure.failure().forget)
+keeping_failures: SearchStrategy[Outcome[int, str]] = load_failures(errors).map(
+    lambda failure: Failure(LoadFailure(failure.err, failure.use_stale, remember_for=failure.remember_for))
+)
+forgetting_failures: SearchStrategy[Outcome[int, str]] = load_failures(errors).map(
+    lambda failure: Failure(LoadFailure(failure.err, use_stale=False, forget=True, remember_for=failure.remember_for))
+)
 outcomes: SearchStrategy[Outcome[int, str]] = kit.outcomes(values, errors)
 
 
