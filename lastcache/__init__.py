@@ -41,6 +41,7 @@ else:
     def __dir__() -> list[str]:
         return sorted({*globals(), *_MODULES, *__all__})
 
+
 __all__ = [
     "CacheClosedError",
     "CachedValue",

@@ -141,7 +141,7 @@ def test_a_value_after_a_remembered_failure_is_counted() -> None:
         ),
         (
             {"remember_for": timedelta(-1)},
-            "remember_for=datetime.timedelta(days=-1): must be a timedelta of zero or more, or None",
+            "remember_for=-datetime.timedelta(days=1): must be a timedelta of zero or more, or None",
         ),
     ],
 )

@@ -11,13 +11,13 @@ The model is ``max-stale`` of HTTP (RFC 9111, section 5.2.1.2), without its lice
 
 from typing import TypeVar
 
-from returns.pipeline import is_successful
 from returns.result import Failure
 
 from lastcache.core.policy import Policy
 from lastcache.core.states import JOIN, LOAD, Answer, Decision, Entry, Revalidate, Serve, Strategy
 from lastcache.core.traffic import Running, Traffic
 from lastcache.core.transitions import lookup
+from lastcache.core.values import SUCCESS
 from lastcache.records import CachedValue
 
 V = TypeVar("V")
@@ -53,7 +53,7 @@ def narrowed(answer: Answer[V, E], now: int, max_stale: int) -> Answer[V, E] | N
 
     None where no failure is behind it: such a value was given ahead of its load, which is then waited for.
     """
-    if not is_successful(answer):
+    if type(answer) is not SUCCESS:
         return answer
     cached = answer.unwrap()
     if not is_too_stale(cached, now, max_stale):
