@@ -7,7 +7,7 @@ from returns.result import Success
 
 from lastcache import CachedValue, LastCache
 from lastcache.tasks import AsyncLastCache
-from tests.typed import answers, composition, flows, pipelines, tasks
+from tests.typed import answers, composition, decorated, flows, pipelines, tasks
 
 
 @pytest.fixture
@@ -32,6 +32,8 @@ def users() -> answers.Users:
         composition.contexts,
         composition.values,
         composition.scripted,
+        decorated.one_argument,
+        decorated.many,
         flows.joined,
         flows.in_a_context,
     ],
@@ -55,6 +57,7 @@ def test_typed_use(use: object, users: answers.Users) -> None:
         tasks.many,
         tasks.composed,
         tasks.several_arguments,
+        decorated.in_tasks,
     ],
 )
 async def test_typed_use_in_tasks(use: Callable[[tasks.AsyncUsers], Awaitable[None]]) -> None:
@@ -87,3 +90,17 @@ def test_composition(users: answers.Users) -> None:
     composition.observed()
     composition.parts(users, CachedValue(1, stale=True, err="down"))
     flows.composed(users, LastCache())
+
+
+def test_decorated(users: answers.Users) -> None:
+    """Decorated functions, lifts and folds run as they are typed."""
+    assert decorated.without_names(users, decorated.load)(1) == Success(CachedValue(answers.User("1")))
+    for use in (
+        decorated.two_arguments,
+        decorated.methods,
+        decorated.in_io,
+        decorated.lifts,
+        decorated.stacked,
+        decorated.folded,
+    ):
+        use()

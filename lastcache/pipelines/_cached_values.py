@@ -14,6 +14,7 @@ V = TypeVar("V")
 W = TypeVar("W")
 E = TypeVar("E")
 F = TypeVar("F")
+T = TypeVar("T")
 
 
 def value_of(cached: CachedValue[V, object]) -> V:
@@ -93,3 +94,36 @@ def collected(answers: Iterable[Answer[V, E]]) -> Answer[tuple[V, ...], E]:
     several = tuple(answers)
     failure = next((answer.failure() for answer in several if not is_successful(answer)), None)
     return Success(together(answer.unwrap() for answer in several)) if failure is None else Failure(failure)
+
+
+def fold(
+    answer: Answer[V, E],
+    *,
+    fresh: Callable[[V], T],
+    stale: Callable[[V, E | None], T],
+    failed: Callable[[E], T],
+) -> T:
+    """Take an answer apart: exactly one of the three functions is called, and gives the result.
+
+    ``stale`` is given the value, and the error that made it stale, or None if no load has failed yet.
+
+    >>> answer = Success(CachedValue(1.08, stale=True, err="connection lost"))
+    >>> fold(answer, fresh=str, stale=lambda value, err: f"{value} ({err})", failed=str.upper)
+    '1.08 (connection lost)'
+    """
+    if not is_successful(answer):
+        return failed(answer.failure())
+    cached = answer.unwrap()
+    return stale(cached.value, cached.err) if cached.stale else fresh(cached.value)
+
+
+def folding(
+    *, fresh: Callable[[V], T], stale: Callable[[V, E | None], T], failed: Callable[[E], T]
+) -> Callable[[Answer[V, E]], T]:
+    """Do as ``fold`` does, as a stage of ``flow``.
+
+    >>> from returns.pipeline import flow
+    >>> flow(Success(CachedValue(1.08)), folding(fresh=str, stale=lambda value, _err: f"{value}?", failed=str))
+    '1.08'
+    """
+    return lambda answer: fold(answer, fresh=fresh, stale=stale, failed=failed)
