@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, Final
 
@@ -11,9 +12,9 @@ import pytest
 from returns.future import FutureResult
 from returns.io import IOFailure, IOResult, IOSuccess, impure_safe
 from returns.maybe import Nothing, Some
-from returns.result import Result, Success
+from returns.result import Failure, Result, Success
 
-from lastcache import CachedValue, ConfigError, LastCache, LoadFailure, failed
+from lastcache import CachedValue, Config, ConfigError, LastCache, LoadFailure, failed
 from lastcache.core.states import Outcome, Strategy
 from lastcache.pipelines import (
     cached,
@@ -27,6 +28,7 @@ from lastcache.pipelines import (
     task_revalidating,
 )
 from lastcache.tasks import AsyncLastCache
+from lastcache.testing import ManualClock, ScriptedLoad
 from tests.kit import given, result_of
 
 Failable = Result[str, LoadFailure[str]]
@@ -508,3 +510,14 @@ def test_an_unhashable_key_is_an_error_of_the_call() -> None:
         unhashable: Any = ["k"]
         with pytest.raises(TypeError, match="unhashable type: 'list'"):
             ask(unhashable)
+
+
+def test_a_demanding_view_is_decorated_as_a_cache_is() -> None:
+    """What asks a view takes nothing that is too stale; its handles are those of the same entries."""
+    clock = ManualClock()
+    cache = LastCache[str, int, str](Config(global_ttl=timedelta(seconds=1)), clock=clock)
+    cache.set("k", 1)
+    clock.advance(timedelta(seconds=2))
+    load = ScriptedLoad[int, str](failed("down", use_stale=True), failed("down", use_stale=True))
+    assert cached(cache.demanding(max_stale=timedelta(0)))(load)("k") == Failure("down")
+    assert cached(cache)(load)("k") == Success(CachedValue(1, stale=True, err="down"))

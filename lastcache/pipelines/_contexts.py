@@ -10,10 +10,10 @@ from returns.io import IOResult
 
 from lastcache.pipelines._threads import out_of_io
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.threads import LastCache
+from lastcache.threads import ThreadCache
 
 if TYPE_CHECKING:
-    from lastcache.tasks import AsyncLastCache
+    from lastcache.tasks import TaskCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -31,9 +31,11 @@ FutureContextLoad: TypeAlias = Callable[[K], RequiresContextFutureResult[V, Load
 
 
 def io_context_cached(
-    cache: LastCache[K, V, E],
+    cache: ThreadCache[K, V, E],
 ) -> Callable[[IOContextLoad[K, V, E, Ctx]], Callable[[K], IOContextAnswer[V, E, Ctx]]]:
     """Do as ``context_cached`` does, for a callback in ``IO``.
+
+    >>> from lastcache import LastCache
 
     >>> cache = LastCache[str, str, str]()
     >>> def read(name: str) -> RequiresContextIOResult[str, LoadFailure[str], str]:
@@ -45,7 +47,7 @@ def io_context_cached(
 
 
 def io_context_cached_in(
-    cache_of: Callable[[Ctx], LastCache[K, V, E]],
+    cache_of: Callable[[Ctx], ThreadCache[K, V, E]],
 ) -> Callable[[IOContextLoad[K, V, E, Ctx]], Callable[[K], IOContextAnswer[V, E, Ctx]]]:
     """Do as ``io_context_cached`` does, where the cache is a part of the context."""
 
@@ -66,11 +68,13 @@ def io_context_cached_in(
 
 
 def context_cached(
-    cache: LastCache[K, V, E],
+    cache: ThreadCache[K, V, E],
 ) -> Callable[[ContextLoad[K, V, E, Ctx]], Callable[[K], ContextAnswer[V, E, Ctx]]]:
     """Do as ``cached`` does, for a callback that needs a context: the answer needs it, too, and nothing runs before.
 
     The key alone tells entries apart: what a value depends on belongs into its key, not into the context.
+
+    >>> from lastcache import LastCache
 
     >>> from returns.result import Success
     >>> cache = LastCache[str, str, str]()
@@ -83,7 +87,7 @@ def context_cached(
 
 
 def context_cached_in(
-    cache_of: Callable[[Ctx], LastCache[K, V, E]],
+    cache_of: Callable[[Ctx], ThreadCache[K, V, E]],
 ) -> Callable[[ContextLoad[K, V, E, Ctx]], Callable[[K], ContextAnswer[V, E, Ctx]]]:
     """Do as ``context_cached`` does, where the cache is a part of the context."""
 
@@ -98,14 +102,14 @@ def context_cached_in(
 
 
 def future_context_cached(
-    cache: "AsyncLastCache[K, V, E]",
+    cache: "TaskCache[K, V, E]",
 ) -> Callable[[FutureContextLoad[K, V, E, Ctx]], Callable[[K], FutureContextAnswer[V, E, Ctx]]]:
     """Do as ``context_cached`` does, for an ``AsyncLastCache``."""
     return future_context_cached_in(lambda _context: cache)
 
 
 def future_context_cached_in(
-    cache_of: "Callable[[Ctx], AsyncLastCache[K, V, E]]",
+    cache_of: "Callable[[Ctx], TaskCache[K, V, E]]",
 ) -> Callable[[FutureContextLoad[K, V, E, Ctx]], Callable[[K], FutureContextAnswer[V, E, Ctx]]]:
     """Do as ``context_cached_in`` does, for an ``AsyncLastCache``."""
 

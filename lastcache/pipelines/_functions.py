@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeV
 
 from returns.maybe import Maybe
 
-from lastcache._shell.facade import CacheBase
+from lastcache._shell.facade import CacheView
 from lastcache.core.explain import Explanation
 from lastcache.core.states import Strategy
 from lastcache.records import CachedValue
@@ -38,7 +38,7 @@ class Form(NamedTuple, Generic[K, V, E, C, Loaded, Source, Given]):
     """
 
     cache: C
-    stored: CacheBase[K, V, E, Any]
+    stored: CacheView[K, V, E, Any]
     strategy: Strategy
     ask: Callable[[K, Callable[[K], Loaded]], Given]
     of_source: Callable[[Loaded], Source]

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from returns.maybe import Maybe
 
-from lastcache._shell.facade import CacheBase
+from lastcache._shell.facade import CacheView
 from lastcache.core.explain import Explanation
 from lastcache.pipelines._functions import mark_coroutine_function
 from lastcache.records import CachedValue
@@ -32,7 +32,7 @@ class CachedManyFunction(Generic[K, V, E, C, Source, Given]):
     def __init__(
         self,
         cache: C,
-        stored: CacheBase[K, V, E, Any],
+        stored: CacheView[K, V, E, Any],
         ask: Callable[[Iterable[K], Callable[[tuple[K, ...]], Source]], Given],
         load: Callable[[tuple[K, ...]], Source],
     ) -> None:
@@ -75,7 +75,7 @@ class CachedManyTaskFunction(CachedManyFunction[K, V, E, C, Source, Coroutine[An
     def __init__(
         self,
         cache: C,
-        stored: CacheBase[K, V, E, Any],
+        stored: CacheView[K, V, E, Any],
         ask: Callable[[Iterable[K], Callable[[tuple[K, ...]], Source]], Coroutine[Any, Any, T]],
         load: Callable[[tuple[K, ...]], Source],
     ) -> None:

@@ -14,7 +14,7 @@ from lastcache.pipelines._many import CachedManyFunction, CachedManyTaskFunction
 from lastcache.records import CachedValue, LoadFailure
 
 if TYPE_CHECKING:
-    from lastcache.tasks import AsyncLastCache, AsyncRevalidation
+    from lastcache.tasks import AsyncRevalidation, TaskCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -28,7 +28,7 @@ Outcomes: TypeAlias = Mapping[K, Outcome[V, E]]
 Answers: TypeAlias = dict[K, Answer[V, E]]
 FutureOutcome: TypeAlias = FutureResult[V, LoadFailure[E]]
 TaskRevalidated: TypeAlias = "Result[AsyncRevalidation[V, E], E]"
-Cache: TypeAlias = "AsyncLastCache[K, V, E]"
+Cache: TypeAlias = "TaskCache[K, V, E]"
 
 TaskForm: TypeAlias = "Form[K, V, E, Cache[K, V, E], Promised[V, E], Coming[Outcome[V, E]], Coming[T]]"
 ByTask: TypeAlias = "ByArgument[K, V, E, Cache[K, V, E], Promised[V, E], Coming[Outcome[V, E]], Coming[T]]"
@@ -39,10 +39,10 @@ ByFutureKey: TypeAlias = "ByKey[P, K, V, E, Cache[K, V, E], Promised[V, E], Futu
 
 
 @overload
-def task_cached(cache: "AsyncLastCache[K, V, E]") -> "ByTask[K, V, E, Answer[V, E]]": ...
+def task_cached(cache: "TaskCache[K, V, E]") -> "ByTask[K, V, E, Answer[V, E]]": ...
 @overload
-def task_cached(cache: "AsyncLastCache[K, V, E]", *, key: Callable[P, K]) -> "ByTaskKey[P, K, V, E, Answer[V, E]]": ...
-def task_cached(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
+def task_cached(cache: "TaskCache[K, V, E]", *, key: Callable[P, K]) -> "ByTaskKey[P, K, V, E, Answer[V, E]]": ...
+def task_cached(cache: "TaskCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
     """Do as ``cached`` does, for an ``AsyncLastCache``: a coroutine function of the answer.
 
     The callback is an async function that returns an outcome, or a function that returns a ``FutureResult``.
@@ -61,12 +61,12 @@ def task_cached(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K] | Non
 
 
 @overload
-def task_revalidating(cache: "AsyncLastCache[K, V, E]") -> "ByTask[K, V, E, TaskRevalidated[V, E]]": ...
+def task_revalidating(cache: "TaskCache[K, V, E]") -> "ByTask[K, V, E, TaskRevalidated[V, E]]": ...
 @overload
 def task_revalidating(
-    cache: "AsyncLastCache[K, V, E]", *, key: Callable[P, K]
+    cache: "TaskCache[K, V, E]", *, key: Callable[P, K]
 ) -> "ByTaskKey[P, K, V, E, TaskRevalidated[V, E]]": ...
-def task_revalidating(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
+def task_revalidating(cache: "TaskCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
     """Do as ``task_cached`` does, with stale-while-revalidate; it is called inside the cache's ``async with`` block."""
     form: TaskForm[K, V, E, TaskRevalidated[V, E]] = Form(
         cache, cache, Strategy.STALE_WHILE_REVALIDATE, cache.async_load_or_store, outcome_of
@@ -75,12 +75,12 @@ def task_revalidating(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K]
 
 
 @overload
-def future_cached(cache: "AsyncLastCache[K, V, E]") -> "ByFuture[K, V, E, CachedValue[V, E]]": ...
+def future_cached(cache: "TaskCache[K, V, E]") -> "ByFuture[K, V, E, CachedValue[V, E]]": ...
 @overload
 def future_cached(
-    cache: "AsyncLastCache[K, V, E]", *, key: Callable[P, K]
+    cache: "TaskCache[K, V, E]", *, key: Callable[P, K]
 ) -> "ByFutureKey[P, K, V, E, CachedValue[V, E]]": ...
-def future_cached(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
+def future_cached(cache: "TaskCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
     """Do as ``task_cached`` does, and give a ``FutureResult``, for those who compose futures.
 
     >>> import anyio
@@ -104,12 +104,12 @@ def future_cached(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K] | N
 
 
 @overload
-def future_revalidating(cache: "AsyncLastCache[K, V, E]") -> "ByFuture[K, V, E, AsyncRevalidation[V, E]]": ...
+def future_revalidating(cache: "TaskCache[K, V, E]") -> "ByFuture[K, V, E, AsyncRevalidation[V, E]]": ...
 @overload
 def future_revalidating(
-    cache: "AsyncLastCache[K, V, E]", *, key: Callable[P, K]
+    cache: "TaskCache[K, V, E]", *, key: Callable[P, K]
 ) -> "ByFutureKey[P, K, V, E, AsyncRevalidation[V, E]]": ...
-def future_revalidating(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
+def future_revalidating(cache: "TaskCache[K, V, E]", *, key: Callable[..., K] | None = None) -> object:
     """Do as ``task_revalidating`` does, and give a ``FutureResult``."""
 
     def ask(asked: K, load: Callable[[K], Promised[V, E]]) -> "FutureResult[AsyncRevalidation[V, E], E]":
@@ -122,7 +122,7 @@ def future_revalidating(cache: "AsyncLastCache[K, V, E]", *, key: Callable[..., 
 
 
 def task_cached_many(
-    cache: "AsyncLastCache[K, V, E]",
+    cache: "TaskCache[K, V, E]",
 ) -> """Callable[
     [Callable[[tuple[K, ...]], Awaitable[Outcomes[K, V, E]]]],
     CachedManyFunction[K, V, E, Cache[K, V, E], Awaitable[Outcomes[K, V, E]], Coming[Answers[K, V, E]]],

@@ -12,7 +12,7 @@ from lastcache.pipelines._decorators import ByArgument, ByKey
 from lastcache.pipelines._functions import Form
 from lastcache.pipelines._many import CachedManyFunction
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.threads import LastCache, Revalidation
+from lastcache.threads import Revalidation, ThreadCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -29,19 +29,21 @@ Answers: TypeAlias = dict[K, Answer[V, E]]
 
 @overload
 def cached(
-    cache: LastCache[K, V, E],
-) -> ByArgument[K, V, E, LastCache[K, V, E], Outcome[V, E], Outcome[V, E], Answer[V, E]]: ...
+    cache: ThreadCache[K, V, E],
+) -> ByArgument[K, V, E, ThreadCache[K, V, E], Outcome[V, E], Outcome[V, E], Answer[V, E]]: ...
 @overload
 def cached(
-    cache: LastCache[K, V, E], *, key: Callable[P, K]
-) -> ByKey[P, K, V, E, LastCache[K, V, E], Outcome[V, E], Outcome[V, E], Answer[V, E]]: ...
-def cached(cache: LastCache[K, V, E], *, key: Callable[..., K] | None = None) -> object:
+    cache: ThreadCache[K, V, E], *, key: Callable[P, K]
+) -> ByKey[P, K, V, E, ThreadCache[K, V, E], Outcome[V, E], Outcome[V, E], Answer[V, E]]: ...
+def cached(cache: ThreadCache[K, V, E], *, key: Callable[..., K] | None = None) -> object:
     """Have a callback answered from ``cache``, with stale-if-error: ``cached(cache)(callback)(key)``.
 
     A function of several arguments, and a method, need ``key``: a function of the same arguments that gives the key.
     The other arguments, ``self`` among them, are let go of with the load; of two calls with one key, one loads.
     What comes out is a ``CachedFunction``, with handles that take the same arguments. Raises ``ConfigError`` without
     ``key`` for what takes more than one argument.
+
+    >>> from lastcache import LastCache
 
     >>> from returns.result import Success
     >>> rates = LastCache[tuple[str, str], float, str]()
@@ -60,14 +62,16 @@ def cached(cache: LastCache[K, V, E], *, key: Callable[..., K] | None = None) ->
 
 @overload
 def revalidating(
-    cache: LastCache[K, V, E],
-) -> ByArgument[K, V, E, LastCache[K, V, E], Outcome[V, E], Outcome[V, E], Revalidated[V, E]]: ...
+    cache: ThreadCache[K, V, E],
+) -> ByArgument[K, V, E, ThreadCache[K, V, E], Outcome[V, E], Outcome[V, E], Revalidated[V, E]]: ...
 @overload
 def revalidating(
-    cache: LastCache[K, V, E], *, key: Callable[P, K]
-) -> ByKey[P, K, V, E, LastCache[K, V, E], Outcome[V, E], Outcome[V, E], Revalidated[V, E]]: ...
-def revalidating(cache: LastCache[K, V, E], *, key: Callable[..., K] | None = None) -> object:
+    cache: ThreadCache[K, V, E], *, key: Callable[P, K]
+) -> ByKey[P, K, V, E, ThreadCache[K, V, E], Outcome[V, E], Outcome[V, E], Revalidated[V, E]]: ...
+def revalidating(cache: ThreadCache[K, V, E], *, key: Callable[..., K] | None = None) -> object:
     """Do as ``cached`` does, with stale-while-revalidate.
+
+    >>> from lastcache import LastCache
 
     >>> from returns.result import Success
     >>> cache = LastCache[str, int, str]()
@@ -81,14 +85,16 @@ def revalidating(cache: LastCache[K, V, E], *, key: Callable[..., K] | None = No
 
 @overload
 def io_cached(
-    cache: LastCache[K, V, E],
-) -> ByArgument[K, V, E, LastCache[K, V, E], IOOutcome[V, E], IOOutcome[V, E], IOAnswer[V, E]]: ...
+    cache: ThreadCache[K, V, E],
+) -> ByArgument[K, V, E, ThreadCache[K, V, E], IOOutcome[V, E], IOOutcome[V, E], IOAnswer[V, E]]: ...
 @overload
 def io_cached(
-    cache: LastCache[K, V, E], *, key: Callable[P, K]
-) -> ByKey[P, K, V, E, LastCache[K, V, E], IOOutcome[V, E], IOOutcome[V, E], IOAnswer[V, E]]: ...
-def io_cached(cache: LastCache[K, V, E], *, key: Callable[..., K] | None = None) -> object:
+    cache: ThreadCache[K, V, E], *, key: Callable[P, K]
+) -> ByKey[P, K, V, E, ThreadCache[K, V, E], IOOutcome[V, E], IOOutcome[V, E], IOAnswer[V, E]]: ...
+def io_cached(cache: ThreadCache[K, V, E], *, key: Callable[..., K] | None = None) -> object:
     """Do as ``cached`` does, for callbacks in ``IO``, such as those made by ``impure_safe``; the answer is in it, too.
+
+    >>> from lastcache import LastCache
 
     >>> from returns.io import impure_safe
     >>> from lastcache.pipelines import io_stale_on
@@ -109,14 +115,16 @@ def io_cached(cache: LastCache[K, V, E], *, key: Callable[..., K] | None = None)
 
 
 def cached_many(
-    cache: LastCache[K, V, E],
+    cache: ThreadCache[K, V, E],
 ) -> Callable[
     [Callable[[tuple[K, ...]], Outcomes[K, V, E]]],
-    CachedManyFunction[K, V, E, LastCache[K, V, E], Outcomes[K, V, E], Answers[K, V, E]],
+    CachedManyFunction[K, V, E, ThreadCache[K, V, E], Outcomes[K, V, E], Answers[K, V, E]],
 ]:
     """Have a callback of many keys answered from ``cache``, with one call for all that need a load.
 
     What comes out is called with keys, and gives an answer for each, as ``load_or_store_many`` does.
+
+    >>> from lastcache import LastCache
 
     >>> from returns.result import Success
     >>> @cached_many(LastCache[str, int, str]())

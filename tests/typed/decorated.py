@@ -29,10 +29,13 @@ from lastcache.pipelines import (
     task_cached_many,
     task_revalidating,
 )
-from lastcache.tasks import AsyncLastCache, AsyncRevalidation
+from lastcache.tasks import AsyncLastCache, AsyncRevalidation, TaskCache
+from lastcache.threads import ThreadCache
 from tests.typed.answers import Down, Error, NotFound, User, Users, either, only_down
 
 AsyncUsers: TypeAlias = AsyncLastCache[int, User, Error]
+UsersAsked: TypeAlias = ThreadCache[int, User, Error]
+AsyncUsersAsked: TypeAlias = TaskCache[int, User, Error]
 Pair: TypeAlias = tuple[str, int]
 Answer: TypeAlias = Result[CachedValue[User, Error], Error]
 Outcome: TypeAlias = Result[User, LoadFailure[Error]]
@@ -52,7 +55,8 @@ def one_argument(cache: Users) -> None:
     assert_type(ask.peek(1), Maybe[CachedValue[User, Error]])
     assert_type(ask.explain(user_id=1), Explanation[int, User, Error])
     assert_type(ask.uncached(user_id=1), Outcome)
-    assert_type(ask.cache, Users)
+    assert_type(ask.cache, UsersAsked)
+    assert_type(cached(cache.demanding(max_stale=timedelta(0)))(load)(1), Answer)
     assert_type(ask.__name__, str)
     ask.expire(user_id=1)
     ask.delete(1)
@@ -182,7 +186,7 @@ def many(cache: Users) -> None:
     assert_type(ask.peek(1), Maybe[CachedValue[User, Error]])
     assert_type(ask.explain(1), Explanation[int, User, Error])
     assert_type(ask.uncached([2]), Mapping[int, Outcome])
-    assert_type(ask.cache, Users)
+    assert_type(ask.cache, UsersAsked)
     ask.expire(1)
     ask.delete(1)
 
@@ -211,7 +215,7 @@ async def in_tasks(cache: AsyncUsers) -> None:
     assert_type(await task_cached(cache)(load_in_future)(user_id=1), Answer)
     assert_type(await ask.uncached(user_id=1), Outcome)
     assert_type(ask.key(1), int)
-    assert_type(ask.cache, AsyncUsers)
+    assert_type(ask.cache, AsyncUsersAsked)
     several = task_cached_many(cache)(load_all_later)
     assert_type(await several([1]), dict[int, Answer])
     assert_type(await several.uncached([2]), Mapping[int, Outcome])
