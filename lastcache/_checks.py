@@ -58,6 +58,13 @@ def checked_observer(observer: T) -> T:
     return observer
 
 
+def checked_name(name: str) -> str:
+    """Give ``name`` back if it is a str; anything else is a ``ConfigError``."""
+    if not isinstance(name, str):
+        refuse("name", name, "a str")
+    return name
+
+
 def checked_executor(executor: T) -> T:
     """Give ``executor`` back if it is a function or None; anything else is a ``ConfigError``."""
     if executor is not None and not callable(executor):

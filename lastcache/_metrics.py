@@ -14,11 +14,13 @@ from lastcache.events import (
     Loaded,
     LoadFailed,
     LoadRaised,
+    LoadStarted,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
     Stats,
     Swept,
+    Waited,
 )
 
 
@@ -60,7 +62,7 @@ _WITHOUT_DETAILS: Final[Mapping[type, Measure]] = {
 }
 
 
-def measure(event: Event[object, object]) -> Measure:
+def measure(event: Event[object, object]) -> Measure | None:
     """Say what to count for ``event``.
 
     >>> measure(Joined("key"))
@@ -71,8 +73,10 @@ def measure(event: Event[object, object]) -> Measure:
             return _load("success", took, background=background)
         case LoadFailed(took=took, background=background):
             return _load("failure", took, background=background)
-        case LoadRaised(background=background):
-            return _load("exception", None, background=background)
+        case LoadRaised(took=took, background=background):
+            return _load("exception", took, background=background)
+        case LoadStarted() | Waited():
+            return None
         case Joined() | ServedStale() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
             return _WITHOUT_DETAILS[type(event)]
 

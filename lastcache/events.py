@@ -4,11 +4,14 @@ An observer is a function of one event, given to the cache when it is made. It i
 the event came about, after the change was made; in the background that is a worker. It may call the cache. What it
 raises hurts no call: the first time it is logged, by the logger ``lastcache``.
 
-Durations are those of the cache's own clock.
+Durations are those of the cache's own clock. ``cache`` is the name of the cache, empty where it has none.
+
+Every load has a number, ``load``, one for each cache: that of ``LoadStarted`` comes back in exactly one of ``Loaded``,
+``LoadFailed`` and ``LoadRaised``, also where the load was outrun or interrupted. It is no part of equality.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, TypeAlias, TypeVar, final
 
@@ -23,12 +26,29 @@ E_co = TypeVar("E_co", covariant=True)
 @final
 @sealed
 @dataclass(frozen=True, slots=True)
+class LoadStarted(Generic[K_co]):
+    """A callback is about to run, in the context in which this is told: an observer may set context variables for it.
+
+    Those who join wait for the observer, too. ``background`` where nobody waits for the load.
+    """
+
+    key: K_co
+    background: bool
+    load: int = field(default=0, compare=False, repr=False)
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
 class Loaded(Generic[K_co]):
     """A callback gave a value. ``background`` where nobody waited for it."""
 
     key: K_co
     took: timedelta
     background: bool
+    load: int = field(default=0, compare=False, repr=False)
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
@@ -42,17 +62,22 @@ class LoadFailed(Generic[K_co, E_co]):
     use_stale: bool
     took: timedelta
     background: bool
+    load: int = field(default=0, compare=False, repr=False)
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
 @sealed
 @dataclass(frozen=True, slots=True)
 class LoadRaised(Generic[K_co]):
-    """A callback raised, or returned something else than an outcome."""
+    """A callback raised, was interrupted or cancelled, or returned something else than an outcome."""
 
     key: K_co
     exception: BaseException
     background: bool
+    took: timedelta = timedelta(0)
+    load: int = field(default=0, compare=False, repr=False)
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
@@ -62,19 +87,29 @@ class Joined(Generic[K_co]):
     """A caller began to wait for the load that another had begun."""
 
     key: K_co
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class Waited(Generic[K_co]):
+    """A caller that had joined the load of another has waited for so long, and the load has ended."""
+
+    key: K_co
+    took: timedelta
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
 @sealed
 @dataclass(frozen=True, slots=True)
 class ServedStale(Generic[K_co, E_co]):
-    """A caller was given a stale value, with the error that made it so, if one is known.
-
-    What the hit path gives while an extension stands is not told of, unless hits are counted.
-    """
+    """A caller was given a stale value, with the error that made it so, if one is known."""
 
     key: K_co
     err: E_co | None
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
@@ -84,6 +119,7 @@ class RefreshStarted(Generic[K_co]):
     """A load began in the background. It is told when that has ended, so that an observer holds up nobody who waits."""
 
     key: K_co
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
@@ -94,6 +130,7 @@ class RefreshRefused(Generic[K_co]):
 
     key: K_co
     reason: str
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
@@ -103,6 +140,7 @@ class Evicted(Generic[K_co]):
     """A key had to make room for another, because of ``max_entries``."""
 
     key: K_co
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 @final
@@ -112,13 +150,16 @@ class Swept(Generic[K_co]):
     """A key was dropped whose entry could never be given again."""
 
     key: K_co
+    cache: str = field(default="", kw_only=True, repr=False)
 
 
 Event: TypeAlias = (
-    Loaded[K]
+    LoadStarted[K]
+    | Loaded[K]
     | LoadFailed[K, E]
     | LoadRaised[K]
     | Joined[K]
+    | Waited[K]
     | ServedStale[K, E]
     | RefreshStarted[K]
     | RefreshRefused[K]
@@ -138,7 +179,9 @@ class Stats:
 
     ``hits`` are counted with ``Config(count_hits=True)`` alone; else it is None. ``misses`` are the calls for which no
     answer stood: they loaded, joined a load, were given a stale value, or found an early load due. Every call is one of
-    the two, key by key. The other counts are those of the events.
+    the two, key by key. ``queued`` and ``running`` are the loads that wait for their turn in the background, and those
+    that run, now. The other counts are those of the events; stale answers are all counted where hits are counted, or
+    where there is an observer.
 
     >>> Stats(entries=1, hits=3, misses=1, loaded=1).hit_ratio
     0.75
@@ -156,6 +199,8 @@ class Stats:
     refresh_refused: int = 0
     evicted: int = 0
     swept: int = 0
+    queued: int = 0
+    running: int = 0
 
     @property
     def hit_ratio(self) -> float | None:

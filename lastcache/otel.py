@@ -63,6 +63,8 @@ class OtelMetrics:
 
         def count(event: Event[object, object]) -> None:
             measured = measure(event)
+            if measured is None:
+                return
             self._counters[measured.name].add(1, {"cache": name, **measured.labels})
             if measured.took is not None:
                 attributes = {"cache": name, "outcome": measured.labels["outcome"]}

@@ -56,6 +56,8 @@ class PrometheusMetrics:
 
         def count(event: Event[object, object]) -> None:
             measured = measure(event)
+            if measured is None:
+                return
             self._counters[measured.name].labels(cache=name, **measured.labels).inc()
             if measured.took is not None:
                 seconds = measured.took.total_seconds()

@@ -68,8 +68,9 @@ class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Callable[[Event[K, E]], object] | None = None,
+        name: str = "",
     ) -> None:
-        self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer)
+        self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer, name)
         super().__init__(self._calls, clock, counted=config.count_hits)
 
     async def load_or_store(

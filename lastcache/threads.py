@@ -43,7 +43,8 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
 
     ``clock`` gives nanoseconds, and must not go back. ``ttl_for`` gives a value a TTL of its own; zero stores it
     expired. It is called after the callback, as a part of it, and for what is ``set`` without a TTL.
-    ``observer`` is told what happens off the hit path, see ``lastcache.events``. ``executor`` is a function that has
+    ``observer`` is told what happens off the hit path, see ``lastcache.events``; ``name`` is what events, logs and
+    metrics call this cache. ``executor`` is a function that has
     what it is given run elsewhere, such as the ``submit`` of a pool; without one, background loads run in daemon
     threads, which do not hold up the interpreter's exit.
 
@@ -64,8 +65,9 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Callable[[Event[K, E]], object] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
+        name: str = "",
     ) -> None:
-        self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor)
+        self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor, name)
         super().__init__(self._calls, clock, counted=config.count_hits)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:

@@ -24,7 +24,7 @@ from returns.result import Result
 from lastcache import CachedValue, Config, LastCache
 from lastcache._shell.facade import CacheBase
 from lastcache.core.states import Answer, Outcome
-from lastcache.events import Event, Observer
+from lastcache.events import Event, LoadStarted, Observer, Waited
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
 from lastcache.testing.tasks import AsyncScriptedLoad
@@ -124,6 +124,7 @@ class Stage(ABC):
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.events: list[Event[str, str]] = []
+        self.frames: list[LoadStarted[str] | Waited[str]] = []
 
     async def open(
         self,
@@ -137,12 +138,19 @@ class Stage(ABC):
     ) -> Cache:
         """Open a cache, with options in ticks, in which each key of ``expired`` has the expired value ``old``."""
         config = Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers, **options)
-        self.cache = await self.made(config, ttl_for, observer or self.events.append)
+        self.cache = await self.made(config, ttl_for, observer or self.hear)
         for key in expired:
             self.cache.set(key, "old")
         if expired:
             self.clock.advance(ticks(ttl + 1))
         return self.cache
+
+    def hear(self, event: Event[str, str]) -> None:
+        """Keep an event; those that only frame what is told anyway are kept apart."""
+        if isinstance(event, LoadStarted | Waited):
+            self.frames.append(event)
+        else:
+            self.events.append(event)
 
     async def revalidate(self, key: str, load: Load, cache: Cache | None = None) -> Result[Given, str]:
         """Call ``async_load_or_store``."""

@@ -38,11 +38,11 @@ def test_a_crash_detaches_its_own_flight() -> None:
     """Only the very flight that is attached is detached, and its job is told; another changes nothing."""
     flight, other, job = led(), led(), left()
     state = state_with(k=Running(flight, job))
-    state.crash("k", other, RAISED)
+    state.crash(0, "k", other, RAISED)
     assert (seen(state), other.landing) == (Seen(traffic={"k": Running(flight, job)}), RAISED)
-    state.crash("k", flight, RAISED)
+    state.crash(0, "k", flight, RAISED)
     assert (seen(state), flight.landing, flight.outcome) == (Seen(told=[(job, RAISED)]), RAISED, RAISED)
-    state.crash("k", flight, RAISED)
+    state.crash(0, "k", flight, RAISED)
     assert seen(state) == Seen(told=[(job, RAISED)])
 
 
@@ -171,7 +171,7 @@ def test_an_abandoned_load_is_queued_again() -> None:
 
 ENDS: Final[dict[str, tuple[Callable[[State, Load], object], Landing[str, str] | Dropped]]] = {
     "land": (lambda state, flight: state.land(60, "k", flight, Success("late"), None), given("late")),
-    "crash": (lambda state, flight: state.crash("k", flight, RAISED), RAISED),
+    "crash": (lambda state, flight: state.crash(0, "k", flight, RAISED), RAISED),
     "fail": (lambda state, flight: state.fail("k", flight, Dropped("shot")), Dropped("shot")),
     "abandon": (lambda state, flight: state.abandon("k", flight), Dropped(DELETED)),
 }

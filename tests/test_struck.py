@@ -92,7 +92,7 @@ def background_landing() -> Change:
 def crashing() -> Change:
     flight, job = led(), left(NAME)
     state = state_with(k=Running(flight, job))
-    return Change(state, lambda: state.crash(NAME, flight, RAISED), [job], flight)
+    return Change(state, lambda: state.crash(0, NAME, flight, RAISED), [job], flight)
 
 
 def abandoning() -> Change:
@@ -360,13 +360,13 @@ def play_out(state: State) -> list[Load]:
     ended: list[Load] = []
     for key, found in state.loads.traffic.copy().items():
         if isinstance(found, Running):
-            state.crash(key, found.flight, RAISED)
+            state.crash(0, key, found.flight, RAISED)
             ended.append(found.flight)
     for flight, job in (state.loads.kept | state.loads.forgotten).items():
-        state.crash(job.key, flight, RAISED)
+        state.crash(0, job.key, flight, RAISED)
         ended.append(flight)
     while (started := state.start_next(0, me := led())) is not None:
-        state.crash(started.key, me, RAISED)
+        state.crash(0, started.key, me, RAISED)
         ended.append(me)
     for key in state.loads.traffic.copy():
         state.loads.find(key)

@@ -13,7 +13,7 @@ from returns.result import Success
 from lastcache import CacheClosedError, CachedValue, Config, LastCache, LoadFailure, StoredEntry, failed
 from lastcache._hypothesis import introduce
 from lastcache.core.states import Answer, Outcome
-from lastcache.events import Loaded, RefreshStarted, ServedStale
+from lastcache.events import Loaded, LoadStarted, RefreshStarted, ServedStale
 from lastcache.testing import ManualClock, ManualExecutor, ScriptedLoad
 from lastcache.testing.fixtures import CacheKit
 from lastcache.testing.strategies import answers, outcomes
@@ -106,6 +106,7 @@ def test_the_fixture_opens_caches_whose_time_stands_still(cache_kit: CacheKit) -
     assert (cache_kit.executor.run_all(), cache.load_or_store("k", ScriptedLoad())) == (1, given(2))
     assert cache_kit.events == [
         ServedStale("k", None),
+        LoadStarted("k", background=True),
         RefreshStarted("k"),
         Loaded("k", timedelta(0), background=True),
     ]

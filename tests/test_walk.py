@@ -253,7 +253,7 @@ def crash(world: World) -> None:
     """The oldest flight's callback raises: nothing changes but that the flight is gone, and its job is told."""
     flight, raised = world.airborne.pop(0), Raised(OSError("raised"), None)
     jobs, others = carried_by(world, flight), others_than(world, flight)
-    world.state.crash(KEY, flight, raised)
+    world.state.crash(0, KEY, flight, raised)
     assert (flight.landing, world.state.loads.traffic) == (raised, others)
     check_told(world, jobs, raised, flight)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from lastcache._shell.flight import Flight, Job, Landing, Raised, Stale
+from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache._shell.frames import forget_frames
 from lastcache._shell.guard import inside
 from lastcache._shell.inflight import INSIDE
@@ -95,12 +95,10 @@ class Calls(Shell[K, V, E, C]):
             return None
         return self.read_now(place.state.without_load, strategy, key, callback)
 
-    async def ask(  # noqa: C901, PLR0912  # a call from beginning to end; a coroutine more would cost more than it explains
+    async def ask(  # noqa: C901  # a call from beginning to end; a coroutine more would cost more than it explains
         self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C, *, again: bool = False
     ) -> Landing[V, E] | Stale[K, V, E, C]:
         """Answer a call for which no answer stood on the hit path; one that asks ``again`` was counted before."""
-        if self.count_hits and not again and (standing := self.count_hit(key)) is not None:
-            return standing
         self.reports.misses += not again
         asker = None if CURRENT_LOAD.get() is None else current_load()
         if inside() is not None or (asker is not None and asker.is_between_steps()):
@@ -120,14 +118,17 @@ class Calls(Shell[K, V, E, C]):
                         CURRENT_LOAD.set(node.before)
                     if place.state.needs_cleanup(flight):
                         self.clean_up(place, key, flight)
-            except BaseException:
+            except BaseException as err:
                 # An interrupt may have struck inside the first.
                 self.clean_up(place, key, flight)
+                self.report_interrupted(key, flight, err, background=False)
                 raise
             if self.entries.removed:
                 self.release_removed()
             if flight.outcome is not None and flight.began_at is not None:
-                self.reports.load(key, flight.outcome, flight.began_at, flight.landed_at, background=False)
+                self.reports.load(
+                    key, flight.outcome, flight.began_at, flight.landed_at, background=False, number=flight.number
+                )
             if type(step) is not Flight:
                 return step
             await self.join_flight(place, key, step, asker)
@@ -150,6 +151,7 @@ class Calls(Shell[K, V, E, C]):
 
     async def join_flight(self, place: Place[K, V, E, C], key: K, flight: Flight[V, E], asker: LoadNode | None) -> None:
         """Wait for a flight that another leads, and put it out of the way where it was abandoned."""
+        began_at = self.clock() if self.reports.observed else 0
         if asker is None:
             self.reports.join(key)
             await place.join(flight)
@@ -157,6 +159,8 @@ class Calls(Shell[K, V, E, C]):
             with WaitEdge(asker, flight.node):
                 self.reports.join(key)
                 await place.join(flight)
+        if self.reports.observed:
+            self.reports.wait(key, began_at, self.clock())
         self.clean_up(place, key, flight)
 
     async def _lead_for(
@@ -186,6 +190,8 @@ class Calls(Shell[K, V, E, C]):
             if step is not flight:
                 return step
         node.calling = True
+        if self.reports.observed:
+            flight.number = self.reports.begin(key, background=strategy is None)
         try:
             outcome: Outcome[V, E] = callback(key)
             if place.awaited is not None:
@@ -198,7 +204,7 @@ class Calls(Shell[K, V, E, C]):
                 raise
             raised = Raised(err, err.__traceback__)
             node.calling = False
-            self.guard.run(place.state.crash, key, flight, raised)
+            self.guard.run_now(place.state.crash, key, flight, raised)
             return raised
         node.calling = False
         landing = self.guard.run_step(place.state.land, key, flight, outcome, ttl)
@@ -237,7 +243,8 @@ class Calls(Shell[K, V, E, C]):
         now = self.clock()
         found = place.state.without_load(now, strategy, key, callback)
         if found is None:
-            return self.uncached(key, await self._attempt(place, callback, key), now)
+            number = self.reports.begin(key, background=False) if self.reports.observed else 0
+            return self.uncached(key, await self._attempt(place, callback, key), now, number)
         if isinstance(found, Stale):
             self.reports.refusal(key, INSIDE)
         return found
@@ -253,13 +260,13 @@ class Calls(Shell[K, V, E, C]):
         except Exception as err:
             return Raised(err, err.__traceback__)
 
-    def uncached(self, key: K, returned: Returned[V, E] | Raised, began_at: int) -> Landing[V, E]:
+    def uncached(self, key: K, returned: Returned[V, E] | Raised, began_at: int, number: int) -> Landing[V, E]:
         """Answer a load that ran inside a change of the cache: settled, but not stored."""
         now = self.clock()
         if isinstance(returned, Raised):
-            self.reports.load(key, returned, began_at, now, background=False)
+            self.reports.load(key, returned, began_at, now, background=False, number=number)
             return returned
-        self.reports.load(key, returned.outcome, began_at, now, background=False)
+        self.reports.load(key, returned.outcome, began_at, now, background=False, number=number)
         return settle(self.state.policy, self.entries.get(key), returned.outcome, now)[0]
 
     async def refresh(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> None:
@@ -276,6 +283,8 @@ class Calls(Shell[K, V, E, C]):
                     self.reports.start(job.key)
                 self.release_removed()
                 self.report_load(job.key, flight, background=True)
+                if flight.tells is not None and isinstance(flight.tells.landing, (Raised, Dropped)):
+                    self.report_interrupted(job.key, flight, flight.tells.landing.err, background=True)
         finally:
             if flight.tells is not None:
                 self.tell_of(place, flight.tells)

@@ -11,8 +11,7 @@ from lastcache._shell.flight import Landing, Raised, Stale
 from lastcache._shell.many import CallsOfMany
 from lastcache._shell.place import Place
 from lastcache.core.demands import demanded, is_too_stale, narrowed
-from lastcache.core.entries import BoundedEntry
-from lastcache.core.states import Answer, Revalidate, Strategy
+from lastcache.core.states import Revalidate, Strategy
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -36,7 +35,7 @@ class DemandingCalls(CallsOfMany[K, V, E, C]):
         self, place: Place[K, V, E, C], demand: Demand, key: K, callback: C
     ) -> Landing[V, E] | Stale[K, V, E, C]:
         """Answer a call. A value that became too stale while it waited is loaded by a call that waits for that."""
-        standing = self._standing(key)
+        standing = self.standing(key)
         if standing is not None and (given := narrowed(standing, self.clock(), demand.max_stale)) is not None:
             return given
         step = await self._ask_by(place, self._strategy(place, demand, key), key, callback)
@@ -56,15 +55,6 @@ class DemandingCalls(CallsOfMany[K, V, E, C]):
             key: landing if isinstance(landing, Raised) else narrowed(landing, now, max_stale) or landing
             for key, landing in landings.items()
         }
-
-    def _standing(self, key: K) -> Answer[V, E] | None:
-        """Give the answer that stands, as the hit path does; where hits are counted the script looks for it."""
-        entry = None if self.count_hits else self.entries.stored.get(key)
-        if entry is None or self.clock() > entry.until:
-            return None
-        if isinstance(entry, BoundedEntry):
-            entry.node.visited = True
-        return entry.answer
 
     def _strategy(self, place: Place[K, V, E, C], demand: Demand, key: K) -> Strategy:
         """Choose to wait for the load where nothing that is stale may be given."""

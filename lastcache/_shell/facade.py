@@ -40,6 +40,15 @@ class CacheView(Generic[K, V, E, C]):
         self._bounded = self._all.bounded
         self._max_stale = max_stale
 
+    @property
+    def name(self) -> str:
+        """The name that events, logs and metrics have for this cache; empty where it was given none."""
+        return self._shell.name
+
+    def __repr__(self) -> str:
+        named = f" {self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}{named}: {len(self._all)} entries>"
+
     def peek(self, key: K) -> Maybe[CachedValue[V, E]]:
         """Show what is stored for ``key``, an expired value marked stale; nothing is ever loaded.
 

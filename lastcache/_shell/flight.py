@@ -138,7 +138,7 @@ class Flight(Generic[V, E]):
     Tasks cannot wait for a lock; the first of them brings an ``event``, which is for whoever leads to set.
     A flight whose latch is free without a ``landing`` was abandoned; whoever finds it puts it out of the way.
     It began at ``began_at``, None until it is to be led, and landed at ``landed_at``, in nanoseconds of the cache's
-    clock. ``outcome`` is what came of its callback.
+    clock. ``outcome`` is what came of its callback. ``number`` is that of its load, once an observer was told of it.
     ``carries`` is the job that it leads, where it runs in the background; ``tells`` is that job once it has ended, for
     its leader to tell who waits for it.
     The flights of a batch share one node. ``replaced`` is what its landing replaced, released with it.
@@ -152,6 +152,7 @@ class Flight(Generic[V, E]):
         "landing",
         "latch",
         "node",
+        "number",
         "outcome",
         "replaced",
         "tells",
@@ -168,6 +169,7 @@ class Flight(Generic[V, E]):
         self.outcome: Outcome[V, E] | Raised | None = None
         self.began_at: int | None = None
         self.landed_at = 0
+        self.number = 0
 
     @property
     def over(self) -> bool:

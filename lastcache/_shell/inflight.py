@@ -65,6 +65,7 @@ class CacheState(Generic[K, V, E, C]):
         *,
         beside: "CacheState[K, V, E, C] | None" = None,
         draw: Callable[[], float] = random,
+        watched: bool = False,
     ) -> None:
         self.policy = policy_of(config)
         self._max_queued = config.max_queued
@@ -72,7 +73,9 @@ class CacheState(Generic[K, V, E, C]):
         self._timer = timer
         self.closed = False
         self.loads: Loads[K, Flight[V, E], Job[K, V, E, C]] = Loads()
-        self.entries: Entries[K, V, E] = Entries(self.policy, config.max_entries) if beside is None else beside.entries
+        self.entries: Entries[K, V, E] = (
+            Entries(self.policy, config.max_entries, watched=watched) if beside is None else beside.entries
+        )
         self.outbox: dict[Job[K, V, E, C], None] = {} if beside is None else beside.outbox
         self.places: list[Loads[K, Flight[V, E], Job[K, V, E, C]]] = [] if beside is None else beside.places
         self.places.append(self.loads)
@@ -199,8 +202,9 @@ class CacheState(Generic[K, V, E, C]):
             flight.replaced = flight.replaced, self._outrun(key)
         return answer
 
-    def crash(self, key: K, flight: Flight[V, E], raised: Raised) -> None:
+    def crash(self, now: int, key: K, flight: Flight[V, E], raised: Raised) -> None:
         """End ``flight``, whose callback raised: nothing else changes."""
+        flight.landed_at = now
         flight.outcome = raised
         self._end(key, flight, raised)
 
@@ -244,8 +248,6 @@ class CacheState(Generic[K, V, E, C]):
 
     def fail(self, key: K, flight: Flight[V, E], landing: Raised | Dropped) -> None:
         """End ``flight``, whose load in the background was interrupted, and tell who waits for it; no load follows."""
-        if isinstance(landing, Raised):
-            flight.outcome = landing
         job: Job[K, V, E, C] | None = flight.carries or self.loads.carried(key, flight)
         if job is not None:
             self._finish_carried(flight, job, landing)

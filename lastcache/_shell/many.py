@@ -76,11 +76,20 @@ class CallsOfMany(Calls[K, V, E, C]):
             finally:
                 leave_load(batch.node)
                 self._clean_up_many(place, batch)
-        finally:
+        except BaseException as err:
             # An interrupt may have struck inside the first.
             self._clean_up_many(place, batch)
-            self.release_removed()
-            for key, flight in batch.flights.items():
+            self._report_many(batch, err)
+            raise
+        self._report_many(batch, None)
+
+    def _report_many(self, batch: Batch[K, V, E], err: BaseException | None) -> None:
+        """Report the loads of a batch, which ``err`` may have broken off."""
+        self.release_removed()
+        for key, flight in batch.flights.items():
+            if err is not None and flight.outcome is None:
+                self.report_interrupted(key, flight, err, background=False)
+            else:
                 self.report_load(key, flight, background=False)
 
     def _clean_up_many(self, place: Place[K, V, E, C], batch: Batch[K, V, E]) -> None:
@@ -109,6 +118,9 @@ class CallsOfMany(Calls[K, V, E, C]):
 
     async def _fly_many(self, place: Place[K, V, E, C], batch: Batch[K, V, E], callback: Any) -> None:
         batch.node.calling = True
+        if self.reports.observed:
+            for key, flight in batch.own.items():
+                flight.number = self.reports.begin(key, background=False)
         returned = await self._attempt_many(place, callback, tuple(batch.own))
         each = {key: self._one_of(key, returned) for key in batch.own}
         batch.node.calling = False
@@ -136,7 +148,7 @@ class CallsOfMany(Calls[K, V, E, C]):
     ) -> Landing[V, E]:
         """Land one key of a batch by what came of it; what is missing or wrong is an error of that key alone."""
         if isinstance(one, Raised):
-            self.guard.run(place.state.crash, key, flight, one)
+            self.guard.run_now(place.state.crash, key, flight, one)
             return one
         landing = self.guard.run_now(place.state.land, key, flight, one.outcome, one.ttl)
         flight.replaced = None
@@ -165,6 +177,8 @@ class CallsOfMany(Calls[K, V, E, C]):
         }
         missing = tuple(key for key in keys if key not in landings)
         if missing:
+            observed = self.reports.observed
+            numbers = {key: self.reports.begin(key, background=False) if observed else 0 for key in missing}
             returned = await self._attempt_many(place, callback, missing)
-            landings |= {key: self.uncached(key, self._one_of(key, returned), now) for key in missing}
+            landings |= {key: self.uncached(key, self._one_of(key, returned), now, numbers[key]) for key in missing}
         return landings

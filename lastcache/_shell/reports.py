@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from typing import Final, Generic, TypeVar, final
 
 from lastcache._checks import duration_of
@@ -17,12 +18,14 @@ from lastcache.events import (
     Loaded,
     LoadFailed,
     LoadRaised,
+    LoadStarted,
     Observer,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
     Stats,
     Swept,
+    Waited,
 )
 from lastcache.records import CachedValue
 
@@ -51,46 +54,69 @@ class Reports(Generic[K, E]):
     there is neither within ``+= 1``.
     """
 
-    __slots__ = ("_complained", "_counts", "_observer", "hits", "misses")
+    __slots__ = ("_complained", "_counts", "_name", "_numbers", "_observer", "hits", "misses", "observed")
 
-    def __init__(self, observer: Observer[K, E] | None) -> None:
+    def __init__(self, observer: Observer[K, E] | None, name: str = "") -> None:
         self._observer = observer
+        self._name = name
+        self._numbers = count(1)
+        self.observed = observer is not None
         self.hits = 0
         self.misses = 0
         self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
         self._complained = False
 
-    def load(self, key: K, outcome: Outcome[V, E] | Raised, began_at: int, landed_at: int, *, background: bool) -> None:
+    def begin(self, key: K, *, background: bool) -> int:
+        """Tell of a callback that is about to run, in the context in which it will run, and give the load's number."""
+        number = next(self._numbers)
+        self._tell(LoadStarted(key, background, number, cache=self._name))
+        return number
+
+    def load(
+        self,
+        key: K,
+        outcome: Outcome[V, E] | Raised,
+        began_at: int,
+        landed_at: int,
+        *,
+        background: bool,
+        number: int = 0,
+    ) -> None:
         """Report what came of a load."""
         kind = Loaded if type(outcome) is SUCCESS else LoadRaised if type(outcome) is Raised else LoadFailed
         self._counts[kind] += 1
         if self._observer is not None:
-            self._tell(_load_event(key, outcome, time_between(began_at, landed_at), background=background))
+            took = time_between(began_at, landed_at)
+            self._tell(_load_event(key, outcome, took, number, self._name, background=background))
 
     def stale(self, key: K, cached: CachedValue[V, E]) -> None:
         """Report a stale value that a caller is given."""
         if self._count(ServedStale):
-            self._tell(ServedStale(key, cached.err))
+            self._tell(ServedStale(key, cached.err, cache=self._name))
 
     def join(self, key: K) -> None:
         """Report a caller who is about to wait for the load that another has begun."""
         if self._count(Joined):
-            self._tell(Joined(key))
+            self._tell(Joined(key, cache=self._name))
+
+    def wait(self, key: K, began_at: int, ended_at: int) -> None:
+        """Report a caller who has waited for the load that another had begun."""
+        self._tell(Waited(key, time_between(began_at, ended_at), cache=self._name))
 
     def start(self, key: K) -> None:
         """Report a load that begins in the background."""
         if self._count(RefreshStarted):
-            self._tell(RefreshStarted(key))
+            self._tell(RefreshStarted(key, cache=self._name))
 
     def refusal(self, key: K, why: str) -> None:
         """Report a background load that was dropped."""
         if self._count(RefreshRefused):
-            self._tell(RefreshRefused(key, why))
+            self._tell(RefreshRefused(key, why, cache=self._name))
 
     def removal(self, key: K, *, evicted: bool) -> None:
         """Report a key that had to go: to make room, or because it was dead."""
         if self._count(Evicted if evicted else Swept):
-            self._tell(Evicted(key) if evicted else Swept(key))
+            self._tell(Evicted(key, cache=self._name) if evicted else Swept(key, cache=self._name))
 
     def _count(self, kind: object) -> bool:
         """Count an event of this kind, and say whether there is an observer to tell of it."""
@@ -115,7 +141,7 @@ class Reports(Generic[K, E]):
                 self._complained = True
                 logging.getLogger("lastcache").exception("an observer raised at %r; this is logged once", event)
 
-    def stats(self, *, entries: int, count_hits: bool) -> Stats:
+    def stats(self, *, entries: int, count_hits: bool, queued: int, running: int) -> Stats:
         """Write the counts down."""
         counts = self._counts
         return Stats(
@@ -131,18 +157,20 @@ class Reports(Generic[K, E]):
             refresh_refused=counts[RefreshRefused],
             evicted=counts[Evicted],
             swept=counts[Swept],
+            queued=queued,
+            running=running,
         )
 
 
 def _load_event(
-    key: K, outcome: Outcome[V, E] | Raised, took: timedelta, *, background: bool
+    key: K, outcome: Outcome[V, E] | Raised, took: timedelta, number: int, cache: str, *, background: bool
 ) -> Loaded[K] | LoadRaised[K] | LoadFailed[K, E]:
     if isinstance(outcome, Raised):
-        return LoadRaised(key, outcome.err, background)
+        return LoadRaised(key, outcome.err, background, took, number, cache=cache)
     if type(outcome) is SUCCESS:
-        return Loaded(key, took, background)
+        return Loaded(key, took, background, number, cache=cache)
     failure = outcome.failure()
-    return LoadFailed(key, failure.err, failure.use_stale, took, background)
+    return LoadFailed(key, failure.err, failure.use_stale, took, background, number, cache=cache)
 
 
 def time_between(since: int, now: int) -> timedelta:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, TypeVarTuple
 
 from returns.result import Success
 
-from lastcache._checks import checked_clock, checked_observer, checked_ttl, checked_ttl_for
+from lastcache._checks import checked_clock, checked_name, checked_observer, checked_ttl, checked_ttl_for
 from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache._shell.forks import reset_in_children
 from lastcache._shell.guard import Guard, inside
@@ -15,8 +15,8 @@ from lastcache._shell.inflight import CacheState
 from lastcache._shell.place import Place
 from lastcache._shell.reports import Reports
 from lastcache.config import Config, checked_config
-from lastcache.core.entries import BoundedEntry
-from lastcache.core.states import Answer, Outcome
+from lastcache.core.entries import BoundedEntry, until_of
+from lastcache.core.states import Answer, Fresh, Outcome
 from lastcache.core.values import SUCCESS
 from lastcache.events import Observer, Stats
 
@@ -35,8 +35,10 @@ class Shell(Generic[K, V, E, C]):
         "__weakref__",
         "clock",
         "count_hits",
+        "counts",
         "entries",
         "guard",
+        "name",
         "reports",
         "soft_timeout",
         "state",
@@ -50,6 +52,7 @@ class Shell(Generic[K, V, E, C]):
         ttl_for: Callable[[V], timedelta] | None,
         observer: Observer[K, E] | None,
         timer: Callable[[], float],
+        name: str = "",
     ) -> None:
         checked_config(config)
         self.clock = checked_clock(clock)
@@ -57,8 +60,11 @@ class Shell(Generic[K, V, E, C]):
         self.count_hits = config.count_hits
         self.soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
         self.guard = Guard(clock)
-        self.reports: Reports[K, E] = Reports(checked_observer(observer))
-        self.state: CacheState[K, V, E, C] = CacheState(config, timer)
+        self.name = checked_name(name)
+        self.reports: Reports[K, E] = Reports(checked_observer(observer), name)
+        # Where somebody counts, no stale answer is given by the hit path.
+        self.counts = config.count_hits or observer is not None
+        self.state: CacheState[K, V, E, C] = CacheState(config, timer, watched=observer is not None)
         self.entries = self.state.entries
         reset_in_children(self)
 
@@ -120,15 +126,11 @@ class Shell(Generic[K, V, E, C]):
             self.notify(self)
             self.release_removed()
 
-    def count_hit(self, key: K) -> Answer[V, E] | None:
-        """Look for a valid answer, and count a hit: with ``count_hits`` no call takes the hit path."""
-        entry = self.entries.stored.get(key)
-        if entry is None or self.clock() > entry.until:
-            return None
-        if isinstance(entry, BoundedEntry):
-            entry.node.visited = True
-        self.reports.hits += 1
-        return entry.answer
+    def standing(self, key: K) -> Answer[V, E] | None:
+        """Give the answer that stands, and count a hit: what the hit path leaves to the shell where somebody counts."""
+        answer = self.entries.standing(key, self.clock())
+        self.reports.hits += answer is not None
+        return answer
 
     def count_lookups(self, keys: Iterable[K]) -> dict[K, Answer[V, E]]:
         """Give the valid answers for many keys, as the hit path does; count the others as misses."""
@@ -137,7 +139,7 @@ class Shell(Generic[K, V, E, C]):
         misses = 0
         for key in keys:
             entry = stored.get(key)
-            if entry is None or now > entry.until:
+            if entry is None or now > (entry.until if type(entry) is Fresh else until_of(entry)):
                 misses += 1
                 continue
             if type(entry) is BoundedEntry:
@@ -149,7 +151,10 @@ class Shell(Generic[K, V, E, C]):
 
     def stats(self) -> Stats:
         """Write down what was counted."""
-        return self.reports.stats(entries=len(self.entries), count_hits=self.count_hits)
+        places = self.state.places.copy()
+        queued = sum(len(loads.queue) for loads in places)
+        running = max(0, sum(len(loads.traffic) for loads in places) - queued)
+        return self.reports.stats(entries=len(self.entries), count_hits=self.count_hits, queued=queued, running=running)
 
     def soft_timeout_left(self, since: float, now: float) -> float:
         """Give the seconds for which a load that was left at ``since`` may still be waited for."""
@@ -208,7 +213,17 @@ class Shell(Generic[K, V, E, C]):
     def report_load(self, key: K, flight: Flight[V, E], *, background: bool) -> None:
         """Report what came of the callback that ``flight`` ran."""
         if flight.outcome is not None and flight.began_at is not None:
-            self.reports.load(key, flight.outcome, flight.began_at, flight.landed_at, background=background)
+            self.reports.load(
+                key, flight.outcome, flight.began_at, flight.landed_at, background=background, number=flight.number
+            )
+
+    def report_interrupted(self, key: K, flight: Flight[V, E], err: BaseException, *, background: bool) -> None:
+        """Report a load whose callback was interrupted, once."""
+        if flight.outcome is None and flight.began_at is not None and (flight.node.calling or flight.number):
+            flight.outcome = Raised(err, None)
+            with suppress(Exception):  # the clock's own error
+                flight.landed_at = self.clock()
+            self.report_load(key, flight, background=background)
 
     def ttl_of_outcome(self, outcome: Outcome[V, E]) -> int | None:
         """Give the nanoseconds of a loaded value's own TTL, if it has one. Raises what the user's function raises."""

@@ -42,14 +42,17 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         clock: Callable[[], int],
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Observer[K, E] | None = None,
+        name: str = "",
     ) -> None:
-        super().__init__(config, clock, ttl_for, observer, monotonic)
+        super().__init__(config, clock, ttl_for, observer, monotonic, name)
         self._config = config
         self._loops: dict[int, LoopPlace[K, V, E]] = {}
         self._warned = False
 
     async def load(self, key: K, callback: Callback[K, V, E]) -> Answer[V, E]:
         """Answer a call that waits for its load."""
+        if self.counts and (standing := self.standing(key)) is not None:
+            return self.give(key, standing)
         place = self.here()
         if self.soft_timeout is None:
             return self.give(key, await self.ask(place, Strategy.STALE_IF_ERROR, key, callback))
@@ -69,6 +72,8 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     async def revalidate(self, key: K, callback: Callback[K, V, E]) -> Landing[V, E] | TaskStale[K, V, E]:
         """Answer a call that takes a stale value ahead of its load."""
+        if self.counts and (standing := self.standing(key)) is not None:
+            return standing
         return await self.ask(self.here(), Strategy.STALE_WHILE_REVALIDATE, key, callback)
 
     async def load_many(self, keys: Iterable[K], callback: BatchCallback[K, V, E]) -> dict[K, Answer[V, E]]:

@@ -59,8 +59,9 @@ class ThreadShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Observer[K, E] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
+        name: str = "",
     ) -> None:
-        super().__init__(config, clock, ttl_for, observer, time.monotonic)
+        super().__init__(config, clock, ttl_for, observer, time.monotonic, name)
         self._executor = checked_executor(executor)
         self._limit = config.async_semaphore
         self._workers = Workers(config.async_semaphore)
@@ -68,6 +69,8 @@ class ThreadShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     def load(self, key: K, callback: Callback[K, V, E]) -> Answer[V, E]:
         """Answer a call that waits for its load."""
+        if self.counts and (standing := self.standing(key)) is not None:
+            return self.give(key, standing)
         if self.soft_timeout is None:
             return self.give(key, drive(self.ask, self, STALE_IF_ERROR, key, callback))
         return self.give(key, drive(self.wait_softly, self, Strategy.STALE_IF_SLOW, key, callback))
@@ -76,6 +79,8 @@ class ThreadShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         self, key: K, callback: Callback[K, V, E]
     ) -> Result[CachedValue[V, E], E] | Stale[K, V, E, Callback[K, V, E]]:
         """Answer a call that takes a stale value ahead of its load."""
+        if self.counts and (standing := self.standing(key)) is not None:
+            return self.give(key, standing)
         step: Landing[V, E] | Stale[K, V, E, Callback[K, V, E]] = drive(
             self.ask, self, Strategy.STALE_WHILE_REVALIDATE, key, callback
         )

@@ -13,7 +13,7 @@ from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache.core.policy import FOREVER, Policy
 from lastcache.core.sieve import Node, Sieve
-from lastcache.core.states import Answer, Entry, Fresh, NegativelyCached
+from lastcache.core.states import NEVER, Answer, Entry, Extended, Fresh, NegativelyCached
 from lastcache.core.transitions import dead
 from lastcache.core.values import value
 
@@ -36,6 +36,16 @@ class BoundedEntry(Generic[K, V, E]):
 
 
 @final
+@value
+class WatchedEntry(Generic[V, E]):
+    """An extended entry where every stale answer is told of: for the hit path its answer stands at no instant."""
+
+    answer: Answer[V, E]
+    until: int
+    entry: Entry[V, E]
+
+
+@final
 class Removed(NamedTuple, Generic[K]):
     """A key that was dropped to make room, or because its entry was dead, with what was stored."""
 
@@ -44,7 +54,7 @@ class Removed(NamedTuple, Generic[K]):
     evicted: bool
 
 
-AnyEntry: TypeAlias = Entry[V, E] | BoundedEntry[K, V, E]
+AnyEntry: TypeAlias = Entry[V, E] | BoundedEntry[K, V, E] | WatchedEntry[V, E]
 """An entry as it stands in the dict."""
 
 
@@ -53,14 +63,28 @@ class Entries(Generic[K, V, E]):
     """The entries of one cache.
 
     ``stored`` stays the same dict for good, so that a shell may read it without the lock; where there is a bound each
-    entry there is a ``BoundedEntry``. ``failures`` has the keys of which only a failure is remembered.
+    entry there is a ``BoundedEntry``. Where the cache is ``watched``, so that each stale answer is told of, the hit
+    path meets no extended one. ``failures`` has the keys of which only a failure is remembered.
     ``removed`` collects what was dropped on the way, for the shell to release, and to report, after the lock.
     """
 
-    __slots__ = ("_can_die", "_max_entries", "_policy", "_sieve", "_sweep_order", "failures", "removed", "stored")
+    __slots__ = (
+        "_can_die",
+        "_max_entries",
+        "_policy",
+        "_sieve",
+        "_sweep_order",
+        "_watched",
+        "_wraps",
+        "failures",
+        "removed",
+        "stored",
+    )
 
-    def __init__(self, policy: Policy, max_entries: int | None = None) -> None:
+    def __init__(self, policy: Policy, max_entries: int | None = None, *, watched: bool = False) -> None:
         self._policy = policy
+        self._watched = watched
+        self._wraps = watched or max_entries is not None
         windows = max(policy.stale_if_error, policy.stale_while_revalidate)
         self._can_die = windows < FOREVER or policy.negative_ttl > 0
         self._max_entries = max_entries
@@ -93,6 +117,15 @@ class Entries(Generic[K, V, E]):
             stored.node.visited = True
         return entry_of(stored)
 
+    def standing(self, key: K, now: int) -> Answer[V, E] | None:
+        """Give the answer that stands, as the hit path does, and of a watched entry, too."""
+        stored = self.stored.get(key)
+        if stored is None or now > until_of(stored):
+            return None
+        if type(stored) is BoundedEntry:
+            stored.node.visited = True
+        return stored.answer
+
     def read(self, key: K, now: int) -> Entry[V, E] | None:
         """Give the entry of ``key`` to a call, as ``look`` does. A dead one is dropped."""
         entry = self.look(key)
@@ -108,7 +141,7 @@ class Entries(Generic[K, V, E]):
     def put(self, key: K, entry: Entry[V, E], now: int) -> object:
         """Store ``entry``, sweep a little, evict what is too much, and give what was there before."""
         replaced = self.stored.get(key)
-        stored = entry if self._max_entries is None else self._bounded_entry(key, entry, replaced, self._max_entries)
+        stored = self._as_stored(key, entry, replaced) if self._wraps else entry
         if isinstance(entry, NegativelyCached):
             self._sweep_order[key] = None
             self.stored[key], self.failures[key] = stored, None
@@ -143,8 +176,15 @@ class Entries(Generic[K, V, E]):
         self.failures.clear()
         return cleared
 
+    def _as_stored(self, key: K, entry: Entry[V, E], replaced: AnyEntry[V, E, K] | None) -> AnyEntry[V, E, K]:
+        hidden = self._watched and isinstance(entry, Extended)
+        if self._max_entries is not None:
+            until = NEVER if hidden else entry.until
+            return self._bounded_entry(key, entry, until, replaced, self._max_entries)
+        return WatchedEntry(entry.answer, NEVER, entry) if hidden else entry
+
     def _bounded_entry(
-        self, key: K, entry: Entry[V, E], replaced: AnyEntry[V, E, K] | None, max_entries: int
+        self, key: K, entry: Entry[V, E], until: int, replaced: AnyEntry[V, E, K] | None, max_entries: int
     ) -> BoundedEntry[K, V, E]:
         """Keep the place that the key has in the queue, or make one, for which others make room."""
         if isinstance(replaced, BoundedEntry):
@@ -153,7 +193,7 @@ class Entries(Generic[K, V, E]):
             while len(self.stored) >= max_entries and self._sieve.tail is not None:
                 self._evict()
             node = self._sieve.insert(key)
-        return BoundedEntry(entry.answer, entry.until, node, None if isinstance(entry, Fresh) else entry)
+        return BoundedEntry(entry.answer, until, node, None if isinstance(entry, Fresh) else entry)
 
     def _evict(self) -> None:
         """Make room. The entry goes first: a node that an interrupt leaves without one is the next to go.
@@ -193,8 +233,17 @@ class Entries(Generic[K, V, E]):
             return
 
 
+def until_of(stored: AnyEntry[V, E, K]) -> int:
+    """Give the instant until which the answer stands, whatever the hit path makes of it."""
+    if isinstance(stored, (WatchedEntry, BoundedEntry)) and stored.entry is not None:
+        return stored.entry.until
+    return stored.until
+
+
 def entry_of(stored: AnyEntry[V, E, K]) -> Entry[V, E]:
     """Give the entry, bounded or not."""
+    if isinstance(stored, WatchedEntry):
+        return stored.entry
     if not isinstance(stored, BoundedEntry):
         return stored
     return Fresh(stored.answer, stored.until) if stored.entry is None else stored.entry

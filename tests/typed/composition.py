@@ -19,11 +19,13 @@ from lastcache.events import (
     Loaded,
     LoadFailed,
     LoadRaised,
+    LoadStarted,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
     Stats,
     Swept,
+    Waited,
 )
 from lastcache.observers import all_of, log_to
 from lastcache.pipelines import (
@@ -226,7 +228,7 @@ def complain(event: Event[int, Error]) -> None:
             assert_type(event.err, NotFound | Down | None)
         case LoadRaised():
             assert_type(event.exception, BaseException)
-        case Loaded() | Joined() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
+        case LoadStarted() | Loaded() | Joined() | Waited() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
             assert_type(event.key, int)
 
 
