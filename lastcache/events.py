@@ -103,13 +103,24 @@ class Waited(Generic[K_co]):
 
 @final
 @sealed
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ServedStale(Generic[K_co, E_co]):
     """A caller was given a stale value, with the error that made it so, if one is known."""
 
     key: K_co
     err: E_co | None
     cache: str = field(default="", kw_only=True, repr=False)
+
+    # As in ``CachedValue``: in an outage every answer makes one.
+    def __init__(self, key: K_co, err: E_co | None, *, cache: str = "") -> None:
+        _SET_KEY(self, key)
+        _SET_ERR(self, err)
+        _SET_CACHE(self, cache)
+
+
+_SET_KEY = ServedStale.__dict__["key"].__set__
+_SET_ERR = ServedStale.__dict__["err"].__set__
+_SET_CACHE = ServedStale.__dict__["cache"].__set__
 
 
 @final

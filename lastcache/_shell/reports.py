@@ -91,7 +91,8 @@ class Reports(Generic[K, E]):
 
     def stale(self, key: K, cached: CachedValue[V, E]) -> None:
         """Report a stale value that a caller is given."""
-        if self._count(ServedStale):
+        self._counts[ServedStale] += 1
+        if self._observer is not None:
             self._tell(ServedStale(key, cached.err, cache=self._name))
 
     def join(self, key: K) -> None:
@@ -126,16 +127,12 @@ class Reports(Generic[K, E]):
     def _tell(self, event: Event[K, E]) -> None:
         """Tell the observer, outside of every lock: from inside a change, once that is over."""
         guard = inside()
-        if guard is None:
-            self._call(event)
-        else:
-            guard.put_off(partial(self._call, event))
-
-    def _call(self, event: Event[K, E]) -> None:
-        if self._observer is None:
+        if guard is not None:
+            guard.put_off(partial(self._tell, event))
             return
         try:
-            self._observer(event)
+            if self._observer is not None:
+                self._observer(event)
         except Exception:
             if not self._complained:
                 self._complained = True

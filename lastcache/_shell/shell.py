@@ -167,8 +167,8 @@ class Shell(Generic[K, V, E, C]):
             return Success(landing.cached)
         if type(landing) is Raised:
             return landing.give()
-        if type(landing) is SUCCESS and landing.unwrap().stale:
-            self.reports.stale(key, landing.unwrap())
+        if type(landing) is SUCCESS and (cached := landing.unwrap()).stale:
+            self.reports.stale(key, cached)
         return landing
 
     def notify(self, place: "Place[K, V, E, C] | Shell[K, V, E, C]", *, here: bool = False) -> None:

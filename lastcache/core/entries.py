@@ -235,8 +235,8 @@ class Entries(Generic[K, V, E]):
 
 def until_of(stored: AnyEntry[V, E, K]) -> int:
     """Give the instant until which the answer stands, whatever the hit path makes of it."""
-    if isinstance(stored, (WatchedEntry, BoundedEntry)) and stored.entry is not None:
-        return stored.entry.until
+    if type(stored) is WatchedEntry or type(stored) is BoundedEntry:
+        return stored.until if stored.entry is None else stored.entry.until
     return stored.until
 
 
