@@ -96,8 +96,10 @@ class CacheView(Generic[K, V, E, C]):
         """
         return duration_of(cached.fresh_until - self._clock())
 
-    def explain(self, key: K, *, strategy: Strategy = Strategy.STALE_IF_ERROR) -> Explanation[K, V, E]:
+    def explain(self, key: K, *, strategy: Strategy | None = None) -> Explanation[K, V, E]:
         """Tell what a call for ``key`` would do now, and why; nothing is changed, marked or loaded.
+
+        ``strategy`` is by which the call would be made; None: as ``load_or_store`` does, with the soft timeout if any.
 
         >>> from lastcache import LastCache
         >>> cache = LastCache[str, int, str](clock=lambda: 0)
@@ -108,7 +110,8 @@ class CacheView(Generic[K, V, E, C]):
           stands                 for 60.000 s more
         """
         self._shell.check_open()
-        return self._shell.read_now(explained, self._shell.state, strategy, key, self._max_stale)
+        softly = Strategy.STALE_IF_ERROR if self._shell.soft_timeout is None else Strategy.STALE_IF_SLOW
+        return self._shell.read_now(explained, self._shell.state, strategy or softly, key, self._max_stale)
 
     def if_cached(self, key: K, *, max_stale: timedelta | None = None) -> Maybe[Result[CachedValue[V, E], E]]:
         """Give what can be given for ``key`` without a load, now or later; ``Nothing`` where there is no such answer.

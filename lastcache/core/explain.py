@@ -44,6 +44,7 @@ WORDS: Final[dict[type[object], str]] = {
     Load: "loads, and waits for that",
     Join: "waits for the load that runs",
 }
+SOFTLY: Final = "waits for a load, but no longer than the soft timeout: then it is given the stale value"
 REASONS: Final[dict[State, str]] = {
     "missing": "nothing is stored",
     "fresh": "the value is fresh",
@@ -66,7 +67,7 @@ class QueuePlace(NamedTuple):
 @final
 @dataclass(frozen=True, slots=True)
 class Explanation(Generic[K_co, V_co, E_co]):
-    """What a call for ``key`` would do now, and why; its text is a table to read at a glance.
+    """What a call for ``key`` by ``strategy`` would do now, and why; its text is a table to read at a glance.
 
     ``decision`` is what the core decides: one of ``Serve``, ``ServeAndRefresh``, ``Revalidate``, ``Load``, ``Join``.
     Durations count from now, and are negative for what is over; ``Nothing`` where there is no such bound.
@@ -76,6 +77,7 @@ class Explanation(Generic[K_co, V_co, E_co]):
     """
 
     key: K_co
+    strategy: Strategy
     state: State
     decision: Decision[V_co, E_co]
     traffic: UnderWay
@@ -88,7 +90,9 @@ class Explanation(Generic[K_co, V_co, E_co]):
     running_for: Maybe[timedelta]
 
     def __str__(self) -> str:
-        lines = [f"{self.key!r}: a call {WORDS[type(self.decision)]} ({self.state}: {REASONS[self.state]})"]
+        softly = self.strategy is Strategy.STALE_IF_SLOW and isinstance(self.decision, Revalidate)
+        does = SOFTLY if softly else WORDS[type(self.decision)]
+        lines = [f"{self.key!r}: a call {does} ({self.state}: {REASONS[self.state]})"]
         bounds = {
             "fresh": self.fresh_until,
             "stands": self.stands_until,
@@ -132,6 +136,7 @@ def explain(
     error = kept_error(known)
     return Explanation(
         key=key,
+        strategy=strategy,
         state=state_of(known, now),
         decision=decision,
         traffic="none" if traffic is None else "running" if isinstance(traffic, Running) else "queued",
