@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 MICROSECOND: Final = timedelta(microseconds=1)
 NOTHING: Final = timedelta(0)
+ASYNC: Final = 0x80
+"""The flag of the code of a coroutine function: ``inspect.CO_COROUTINE``."""
 
 
 def nanoseconds(duration: timedelta) -> int:
@@ -53,12 +55,18 @@ def checked_ttl_for(ttl_for: Callable[[T], timedelta] | None) -> Callable[[T], t
 
 def checked_observer(observer: T) -> T:
     """Give ``observer`` back if it is a function or None; anything else is a ``ConfigError``."""
-    if observer is not None and not callable(observer):
-        refuse("observer", observer, "a function of one event, or None")
+    if observer is not None and (not callable(observer) or _is_async(observer)):
+        refuse("observer", observer, "a function of one event that is not async, or None")
     return observer
 
 
-def checked_name(name: str) -> str:
+def _is_async(function: object) -> bool:
+    """Say whether a call gives a coroutine, as far as can be seen without ``inspect``, which takes long to import."""
+    calls = function, getattr(function, "__func__", None), vars(type(function)).get("__call__")
+    return any(getattr(getattr(call, "__code__", None), "co_flags", 0) & ASYNC for call in calls)
+
+
+def checked_name(name: object) -> str:
     """Give ``name`` back if it is a str; anything else is a ``ConfigError``."""
     if not isinstance(name, str):
         refuse("name", name, "a str")

@@ -179,7 +179,7 @@ Event: TypeAlias = (
 )
 """What an observer is given."""
 
-Observer: TypeAlias = Callable[[Event[K, E]], object]
+Observer: TypeAlias = Callable[[Event[K, E]], None]
 
 
 @final

@@ -9,8 +9,8 @@ from lastcache.events import Event, Stats
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
-except ImportError as missing:
-    raise ImportError("lastcache.otel needs opentelemetry-api: pip install 'lastcache[otel]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.otel needs opentelemetry-api: pip install 'lastcache[otel]'") from _missing
 
 __all__ = ["OtelMetrics"]
 

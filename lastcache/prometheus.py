@@ -10,8 +10,8 @@ try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
-except ImportError as missing:
-    raise ImportError("lastcache.prometheus needs prometheus-client: pip install 'lastcache[prometheus]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.prometheus needs prometheus-client: pip install 'lastcache[prometheus]'") from _missing
 
 __all__ = ["PrometheusMetrics"]
 

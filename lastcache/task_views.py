@@ -18,8 +18,8 @@ try:
     from lastcache._shell.awaited import Callback
     from lastcache._shell.loops import refresh_of
     from lastcache._shell.tasks import TaskShell
-except ImportError as missing:
-    raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from _missing
 
 __all__ = ["AsyncDemandingCache", "AsyncRevalidation", "TaskCache"]
 

@@ -25,8 +25,8 @@ try:
     from lastcache._shell.loops import refresh_of
     from lastcache._shell.tasks import TaskShell
     from lastcache.task_views import AsyncDemandingCache, AsyncRevalidation, TaskCache, without_refresh
-except ImportError as missing:
-    raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from _missing
 
 __all__ = ["AsyncDemandingCache", "AsyncLastCache", "AsyncRevalidation", "TaskCache"]
 
@@ -67,7 +67,7 @@ class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
-        observer: Callable[[Event[K, E]], object] | None = None,
+        observer: Callable[[Event[K, E]], None] | None = None,
         name: str = "",
     ) -> None:
         self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer, name)

@@ -63,7 +63,7 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         ttl_for: Callable[[V], timedelta] | None = None,
-        observer: Callable[[Event[K, E]], object] | None = None,
+        observer: Callable[[Event[K, E]], None] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
         name: str = "",
     ) -> None:

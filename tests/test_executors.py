@@ -98,3 +98,21 @@ def test_what_cannot_be_called_is_refused(wrong: Any) -> None:
         LastCache(observer=wrong)
     with pytest.raises(ConfigError, match=r"executor=.*must be a function that runs"):
         LastCache(executor=wrong)
+
+
+class HearsLater:
+    """An observer by its ``__call__``, or by a method, that is never awaited."""
+
+    async def __call__(self, _event: object) -> None: ...
+
+    async def hear(self, _event: object) -> None: ...
+
+
+async def hear_later(_event: object) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [hear_later, HearsLater(), HearsLater().hear])
+def test_an_observer_that_is_async_is_refused(wrong: Any) -> None:
+    """Nobody would await it: the error says so when the cache is made."""
+    with pytest.raises(ConfigError, match=r"observer=.*must be a function of one event that is not async"):
+        LastCache(observer=wrong)

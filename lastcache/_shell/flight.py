@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Generic, Never, Protocol, TypeAlias, TypeVar, final
 
@@ -72,10 +73,10 @@ class Job(Generic[K, V, E, C]):
     )
 
     def __init__(self, key: K, callback: C, since: float) -> None:
-        self.key = key
-        self.callback = callback
+        self.key: K = key
+        self.callback: C = callback
         self.context: Context = copy_context()
-        self.since = since
+        self.since: float = since
         self.landing: Landing[V, E] | Dropped | None = None
         self.refresh: object = None
         self.waiting: list[Callable[[], object]] = []
@@ -159,8 +160,8 @@ class Flight(Generic[V, E]):
     )
 
     def __init__(self, node: LoadNode) -> None:
-        self.node = node
-        self.latch = node.latch
+        self.node: LoadNode = node
+        self.latch: Lock = node.latch
         self.landing: Landing[V, E] | None = None
         self.event: Event | None = None
         self.replaced: object = None
@@ -168,8 +169,8 @@ class Flight(Generic[V, E]):
         self.tells: Job[Any, V, E, Any] | None = None
         self.outcome: Outcome[V, E] | Raised | None = None
         self.began_at: int | None = None
-        self.landed_at = 0
-        self.number = 0
+        self.landed_at: int = 0
+        self.number: int = 0
 
     @property
     def over(self) -> bool:

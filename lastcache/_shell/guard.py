@@ -67,7 +67,7 @@ class Guard:
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self.owned = cast("_OwnedLock", self._lock)._is_owned  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.owned: Callable[[], bool] = cast("_OwnedLock", self._lock)._is_owned  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._delayed = deque[_Delayed]()
         self._afterwards = deque[_Delayed]()
 

@@ -14,7 +14,7 @@ from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache.config import Config
 from lastcache.core.entries import Entries
 from lastcache.core.loads import Loads
-from lastcache.core.policy import policy_of
+from lastcache.core.policy import Policy, policy_of
 from lastcache.core.states import (
     JOIN,
     LOAD,
@@ -67,11 +67,11 @@ class CacheState(Generic[K, V, E, C]):
         draw: Callable[[], float] = random,
         watched: bool = False,
     ) -> None:
-        self.policy = policy_of(config)
+        self.policy: Policy = policy_of(config)
         self._max_queued = config.max_queued
         self._draw = draw if config.jitter else float  # which gives 0.0
         self._timer = timer
-        self.closed = False
+        self.closed: bool = False
         self.loads: Loads[K, Flight[V, E], Job[K, V, E, C]] = Loads()
         self.entries: Entries[K, V, E] = (
             Entries(self.policy, config.max_entries, watched=watched) if beside is None else beside.entries

@@ -1,10 +1,10 @@
 """The place of tasks: how those of one event loop call and wait, and what runs in its background."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, final
 from weakref import ref
 
 from anyio import Event, current_time, get_current_task
@@ -49,7 +49,10 @@ class LoopPlace(Generic[K, V, E]):
 
     __slots__ = ("_limit", "_running", "_shell", "_starts", "_working", "loop", "scopes", "starting", "state")
 
-    awaited = staticmethod(awaited)
+    @property
+    def awaited(self) -> Callable[[Any], Awaitable[Any]]:
+        """Give what awaits what a callback returned."""
+        return awaited
 
     def __init__(self, shell: "TaskShell[K, V, E]", loop: object, config: Config) -> None:
         self._shell = ref(shell)
@@ -57,7 +60,7 @@ class LoopPlace(Generic[K, V, E]):
         self._running = 0
         self._starts = False
         self._working = set[object]()
-        self.loop = ref(loop)
+        self.loop: ref[object] = ref(loop)
         self.scopes: list[Scope] = []
         self.starting: dict[TaskJob[K, V, E], _Start] = {}
         self.state: CacheState[K, V, E, Callback[K, V, E]] = CacheState(config, self.timer, beside=shell.state)

@@ -32,11 +32,11 @@ class LoadNode:
     __slots__ = ("before", "calling", "latch", "leader", "thread", "waits_for")
 
     def __init__(self, before: "LoadNode | None", leader: Leader | None = None) -> None:
-        self.before = before
-        self.leader = leader
-        self.latch = Lock()
-        self.thread = get_ident()
-        self.calling = False
+        self.before: LoadNode | None = before
+        self.leader: Leader | None = leader
+        self.latch: Lock = Lock()
+        self.thread: int = get_ident()
+        self.calling: bool = False
         self.waits_for: list[LoadNode] | None = None
 
     @property

@@ -60,9 +60,9 @@ class Reports(Generic[K, E]):
         self._observer = observer
         self._name = name
         self._numbers = count(1)
-        self.observed = observer is not None
-        self.hits = 0
-        self.misses = 0
+        self.observed: bool = observer is not None
+        self.hits: int = 0
+        self.misses: int = 0
         self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
         self._complained = False
 

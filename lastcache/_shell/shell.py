@@ -15,7 +15,7 @@ from lastcache._shell.inflight import CacheState
 from lastcache._shell.place import Place
 from lastcache._shell.reports import Reports
 from lastcache.config import Config, checked_config
-from lastcache.core.entries import BoundedEntry, until_of
+from lastcache.core.entries import BoundedEntry, Entries, until_of
 from lastcache.core.states import Answer, Fresh, Outcome
 from lastcache.core.values import SUCCESS
 from lastcache.events import Observer, Stats
@@ -55,17 +55,17 @@ class Shell(Generic[K, V, E, C]):
         name: str = "",
     ) -> None:
         checked_config(config)
-        self.clock = checked_clock(clock)
-        self.ttl_for = checked_ttl_for(ttl_for)
-        self.count_hits = config.count_hits
-        self.soft_timeout = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
-        self.guard = Guard(clock)
-        self.name = checked_name(name)
+        self.clock: Callable[[], int] = checked_clock(clock)
+        self.ttl_for: Callable[[V], timedelta] | None = checked_ttl_for(ttl_for)
+        self.count_hits: bool = config.count_hits
+        self.soft_timeout: float | None = None if config.soft_timeout is None else config.soft_timeout.total_seconds()
+        self.guard: Guard = Guard(clock)
+        self.name: str = checked_name(name)
         self.reports: Reports[K, E] = Reports(checked_observer(observer), name)
         # Where somebody counts, no stale answer is given by the hit path.
-        self.counts = config.count_hits or observer is not None
+        self.counts: bool = config.count_hits or observer is not None
         self.state: CacheState[K, V, E, C] = CacheState(config, timer, watched=observer is not None)
-        self.entries = self.state.entries
+        self.entries: Entries[K, V, E] = self.state.entries
         reset_in_children(self)
 
     def reset_after_fork(self) -> None:

@@ -159,7 +159,7 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     def reset_after_fork(self) -> None:
         """Begin with a free lock and no event loop, as the child of a fork must; the entries stay."""
-        self.guard = Guard(self.clock)
+        self.guard: Guard = Guard(self.clock)
         loops, self._loops = self._loops, {}
         for known in loops.values():
             known.state.leave("the process forked")

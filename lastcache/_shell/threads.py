@@ -308,7 +308,7 @@ class ThreadShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     def reset_after_fork(self) -> None:
         """Begin with a free lock, no load and no worker, as the child of a fork must; the entries stay."""
-        self.guard = Guard(self.clock)
+        self.guard: Guard = Guard(self.clock)
         self._workers = Workers(self._limit)
         self.state.reset_after_fork("the process forked")
         if self.state.outbox:

@@ -92,7 +92,7 @@ class Entries(Generic[K, V, E]):
         self._sweep_order = OrderedDict[K, None]()
         self.stored: dict[K, AnyEntry[V, E, K]] = {}
         self.failures: dict[K, None] = {}
-        self.removed = deque[Removed[K]]()
+        self.removed: deque[Removed[K]] = deque[Removed[K]]()
 
     @property
     def bounded(self) -> bool:

@@ -56,7 +56,7 @@ class Loads(Generic[K, F, J]):
 
     def __init__(self) -> None:
         self.traffic: dict[K, Traffic[J, F]] = {}
-        self.queue = OrderedDict[J, None]()
+        self.queue: OrderedDict[J, None] = OrderedDict[J, None]()
         self.kept: dict[F, J] = {}
         self.forgotten: dict[F, J] = {}
 

@@ -21,7 +21,7 @@ class Node(Generic[K]):
 
     def __init__(self, key: K) -> None:
         self.key: Final = key
-        self.visited = False
+        self.visited: bool = False
         self.newer: Node[K] | None = None
         self.older: Node[K] | None = None
 

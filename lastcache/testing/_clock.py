@@ -16,11 +16,11 @@ class ManualClock:
     """
 
     def __init__(self, now: int = 1_000_000_000) -> None:
-        self.now = now
+        self.now: int = now
 
     def __call__(self) -> int:
         return self.now
 
     def advance(self, duration: timedelta) -> None:
         """Move by ``duration``: back, if it is negative."""
-        self.now += nanoseconds(duration)
+        self.now = self.now + nanoseconds(duration)

@@ -12,8 +12,8 @@ from lastcache.threads import LastCache
 
 try:
     import pytest
-except ImportError as missing:
-    raise ImportError("lastcache.testing.fixtures needs pytest: pip install 'lastcache[testing]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.testing.fixtures needs pytest: pip install 'lastcache[testing]'") from _missing
 
 __all__ = ["CacheKit", "cache_kit"]
 

@@ -15,8 +15,8 @@ from lastcache.records import CachedValue, LoadFailure, StoredEntry
 try:
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
-except ImportError as missing:
-    raise ImportError("lastcache.testing.strategies needs hypothesis: pip install 'lastcache[testing]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.testing.strategies needs hypothesis: pip install 'lastcache[testing]'") from _missing
 
 __all__ = [
     "answers",

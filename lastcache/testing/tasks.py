@@ -7,8 +7,8 @@ from lastcache.testing._scripts import PATIENCE, Script
 
 try:
     from anyio import Semaphore, fail_after
-except ImportError as missing:
-    raise ImportError("lastcache.testing.tasks needs anyio: pip install 'lastcache[anyio]'") from missing
+except ImportError as _missing:
+    raise ImportError("lastcache.testing.tasks needs anyio: pip install 'lastcache[anyio]'") from _missing
 
 __all__ = ["AsyncScriptedLoad"]
 

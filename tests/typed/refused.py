@@ -85,11 +85,16 @@ async def mistakes_in_tasks(cache: AsyncUsers, threads: Users) -> None:
     cache.set(1, "Ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def hear_later(_event: Event[int, Error]) -> None:
+    """An observer that nobody would await."""
+
+
 def mistakes_in_batches(cache: Users) -> None:
     """The callback of a batch takes a tuple, and returns a mapping of outcomes."""
     cache.load_or_store_many([1], either)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     cache.load_or_store_many(["1"], lambda _keys: {})  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     LastCache[int, User, Error](ttl_for=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LastCache[int, User, Error](observer=hear_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Config(jitter="0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
