@@ -25,6 +25,7 @@ from lastcache.pipelines._cached_values import (
     or_stale_warning,
     together,
     value_of,
+    value_or_raise,
     zipped,
 )
 from lastcache.pipelines._contexts import (
@@ -78,5 +79,6 @@ __all__ = [
     "task_revalidating",
     "together",
     "value_of",
+    "value_or_raise",
     "zipped",
 ]

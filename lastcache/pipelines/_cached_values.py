@@ -14,6 +14,7 @@ V = TypeVar("V")
 W = TypeVar("W")
 E = TypeVar("E")
 F = TypeVar("F")
+X = TypeVar("X", bound=BaseException)
 T = TypeVar("T")
 
 
@@ -94,6 +95,22 @@ def collected(answers: Iterable[Answer[V, E]]) -> Answer[tuple[V, ...], E]:
     several = tuple(answers)
     failure = next((answer.failure() for answer in several if not is_successful(answer)), None)
     return Success(together(answer.unwrap() for answer in several)) if failure is None else Failure(failure)
+
+
+def value_or_raise(answer: Answer[V, X]) -> V:
+    """Give the value, stale or not, or raise the error, for callers who expect exceptions.
+
+    The error is raised without the traceback of the last time: one that is remembered is raised again and again.
+
+    >>> value_or_raise(Success(CachedValue(1.08, stale=True)))
+    1.08
+    >>> value_or_raise(Failure(ConnectionError("connection lost")))
+    Traceback (most recent call last):
+    ConnectionError: connection lost
+    """
+    if is_successful(answer):
+        return answer.unwrap().value
+    raise answer.failure().with_traceback(None)
 
 
 def fold(
