@@ -93,6 +93,7 @@ def test_hypothesis_alone_imports_no_lastcache(installed: Path) -> None:
     assert said(f"{run}; {OWN}", installed) == ["lastcache", "lastcache._hypothesis"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imports", "record"),
     [
@@ -110,6 +111,7 @@ def test_hypothesis_knows_the_records(installed: Path, imports: str, record: str
     assert said(f"{imports}; {program}", installed) == ["True"]
 
 
+@pytest.mark.slow
 def test_any_module_may_come_first_after_hypothesis(installed: Path) -> None:
     """To make the records known imports nothing that is half imported by then, wherever the import began."""
     files = (path.relative_to(ROOT).with_suffix("") for path in (ROOT / "lastcache").rglob("*.py"))

@@ -15,9 +15,9 @@ from lastcache.testing import ManualClock
 from tests.kit import PATIENCE, given
 
 TTL: Final = timedelta(seconds=60)
-SHORT: Final = timedelta(milliseconds=20)
+SHORT: Final = timedelta(milliseconds=5)
 WITHIN: Final = timedelta(seconds=3599)
-KEYS: Final = range(40)
+KEYS: Final = range(24)
 
 
 def test_each_number_is_the_one_that_the_docs_name() -> None:
