@@ -94,17 +94,21 @@ class Loads(Generic[K, F, J]):
         found = self.traffic.get(key)
         if found is not None:
             found = self.find(key)
-        job = traffic.job_of(found)
-        return self._attach(key, found, new()) if job is None else job
+        known = traffic.job_of(found)
+        if known is not None:
+            return known
+        job = new()
+        return self._attach(key, traffic.leave(found, job), job)
 
     def refresh(self, key: K, new: Callable[[], J]) -> J | None:
         """Leave an early load, unless a load is under way; give the one that was left."""
-        found = self.find(key)
-        return self._attach(key, None, new()) if found is None else None
+        if self.find(key) is not None:
+            return None
+        job = new()
+        return self._attach(key, traffic.refresh(None, job), job)
 
-    def _attach(self, key: K, found: Traffic[J, F] | None, job: J) -> J:
+    def _attach(self, key: K, following: Traffic[J, F], job: J) -> J:
         """Let ``job`` ride on the flight that is led, or queue it; give the job that speaks for it from now on."""
-        following = traffic.leave(found, job)
         if type(following) is Queued and following.job is job:
             self.traffic[key], self.queue[job] = following, None
         else:
