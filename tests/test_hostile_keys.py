@@ -8,7 +8,8 @@ import pytest
 from returns.maybe import Some
 from returns.result import Failure, Success
 
-from lastcache import CachedValue, failed
+from lastcache import CachedValue, Config, LastCache, LoadDroppedError, failed
+from lastcache.testing import ManualClock
 from tests.kit import given, ticks
 from tests.shells import Cache, Options, Stage, giving
 
@@ -112,3 +113,34 @@ async def test_a_count_is_never_below_zero(stage: Stage) -> None:
     cache.delete(key)
     assert [] == [count for count in key.counts if count < 0]
     assert key.counts
+
+
+def test_a_refresh_of_a_key_whose_hash_has_changed_ends() -> None:
+    """Nobody finds its load any more: who waits for it is told so."""
+    works = list[Callable[[], object]]()
+    clock = ManualClock()
+    cache = LastCache[Changing, str, str](Config(global_ttl=timedelta(seconds=1)), clock=clock, executor=works.append)
+    key = Changing()
+    cache.set(key, "old")
+    clock.advance(timedelta(seconds=2))
+    refresh = cache.async_load_or_store(key, lambda _: Success("new")).unwrap().refresh
+    assert refresh is not None
+    key.hash = 2
+    for work in works:
+        work()
+    with pytest.raises(LoadDroppedError, match="the hash of its key has changed"):
+        refresh.result(timeout=0)
+    cache.close()
+
+
+class Changing:
+    """A key whose hash does not stay the same."""
+
+    def __init__(self) -> None:
+        self.hash = 1
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other

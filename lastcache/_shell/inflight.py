@@ -42,6 +42,7 @@ C = TypeVar("C")
 CLOSED: Final = "the cache was closed"
 INSIDE: Final = "it was asked for inside a change of the cache"
 DELETED: Final = "its key was deleted"
+CHANGED: Final = "the hash of its key has changed"
 CROWDED: Final = "the queue of background loads was full, and newer ones came"
 
 
@@ -167,6 +168,9 @@ class CacheState(Generic[K, V, E, C]):
             return False
 
     def _start(self, now: int, job: Job[K, V, E, C], flight: Flight[V, E]) -> bool:
+        if job.over:  # An interrupt left it there.
+            self.end_queued(job)
+            return False
         entry = self.entries.get(job.key)
         match lookup(self.policy, Strategy.STALE_IF_ERROR, entry, None, now):
             case Serve(answer):
@@ -178,6 +182,7 @@ class CacheState(Generic[K, V, E, C]):
                 if self.loads.start(job, job.key, flight):
                     return True
                 flight.began_at = flight.carries = None
+                self.finish(job, Dropped(CHANGED))
                 return False
 
     def land(self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None) -> Landing[V, E]:
@@ -263,6 +268,10 @@ class CacheState(Generic[K, V, E, C]):
         if job not in self.loads.queue:
             return
         self.finish(job, landing)
+        self.end_queued(job)
+
+    def end_queued(self, job: Job[K, V, E, C]) -> None:
+        """Take a job that was told out of the queue."""
         with suppress(Exception):  # The key's own error: who waits was told all the same.
             self.loads.withdraw(job, job.key)
         self.loads.queue.pop(job, None)
