@@ -11,7 +11,8 @@ from returns.result import Result, Success
 
 from lastcache._shell.facade import CacheView
 from lastcache._shell.flight import Stale
-from lastcache._shell.threads import Callback, ThreadShell
+from lastcache._shell.thread_place import Callback
+from lastcache._shell.threads import ThreadShell
 from lastcache.core.states import Outcome
 from lastcache.records import CachedValue
 
