@@ -1,51 +1,78 @@
 """Observers that are ready to use: one that logs, and one made of several."""
 
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Final, TypeVar
+from datetime import timedelta
+from functools import partial
+from threading import RLock
+from typing import TypeVar, final
 
-from lastcache.events import (
-    Event,
-    LoadFailed,
-    LoadRaised,
-    Observer,
-    RefreshRefused,
-    ServedStale,
-)
+from lastcache._checks import MICROSECOND, check_duration, checked_clock, nanoseconds
+from lastcache._lines import Line
+from lastcache._outages import CacheLog
+from lastcache._shell.forks import reset_in_children
+from lastcache.events import Event, Observer
 
 __all__ = ["all_of", "log_to"]
 
 K = TypeVar("K")
 E = TypeVar("E")
 
-_LEVELS: Final[dict[type, int]] = {
-    LoadRaised: logging.ERROR,
-    LoadFailed: logging.WARNING,
-    RefreshRefused: logging.WARNING,
-    ServedStale: logging.INFO,
-}
 
+def log_to(
+    logger: logging.Logger,
+    *,
+    every: timedelta = timedelta(minutes=1),
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Callable[[Event[object, object]], None]:
+    """Make an observer that logs what somebody should read, and not a line for each load that fails in an outage.
 
-def log_to(logger: logging.Logger) -> Callable[[Event[object, object]], None]:
-    """Make an observer that logs each event: what a callback raised as an error, with its traceback.
+    For each cache it logs the first load that fails as a warning, and the first that raises as an error with its
+    traceback; then one warning in ``every`` that counts what happened since; then one when loads succeed again. Stale
+    answers in between are counted in those lines. Outside of an outage they are information, dropped background loads
+    are warnings, and of both there is the first, and then one line in ``every`` that says how many.
+    All else, and each event that has no line of its own, is for debugging. ``clock`` gives nanoseconds.
 
-    A failure and a refused refresh are warnings, a stale answer is information, and all else is for debugging.
-    The record's ``event`` is the event itself. Keys and errors are written out: mind what they tell.
+    Each kind of line has one template, and its record's ``event`` is the event that it was written at. Caches are told
+    apart by their names. Keys and errors are written out: mind what they tell. Raises ``ConfigError``.
 
     >>> from lastcache import LastCache, failed
     >>> logger = logging.getLogger("doctest")
     >>> logger.addHandler(logging.StreamHandler(__import__("sys").stdout))
-    >>> cache = LastCache[str, int, str](observer=log_to(logger), clock=lambda: 0)
+    >>> cache = LastCache[str, int, str](name="answers", observer=log_to(logger), clock=lambda: 0)
     >>> _ = cache.load_or_store("answer", lambda key: failed("connection lost", use_stale=True))
-    LoadFailed(key='answer', err='connection lost', use_stale=True, took=datetime.timedelta(0), background=False)
+    cache answers: load of 'answer' failed after 0 ms, stale data may cover it: 'connection lost'
     """
+    check_duration("every", every, at_least=MICROSECOND, right="a timedelta of more than zero")
+    return _Log(logger, nanoseconds(every), checked_clock(clock)).hear
 
-    def log(event: Event[object, object]) -> None:
-        raised = event.exception if isinstance(event, LoadRaised) else None
-        logger.log(_LEVELS.get(type(event), logging.DEBUG), "%r", event, exc_info=raised, extra={"event": event})
 
-    return log
+@final
+class _Log:
+    """Decides under a lock, which a signal handler of its thread may take again, and writes outside of it."""
+
+    def __init__(self, logger: logging.Logger, every: int, clock: Callable[[], int]) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._caches = defaultdict[str, CacheLog](partial(CacheLog, every))
+        self._lock = RLock()
+        reset_in_children(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin with a free lock, as the child of a fork must."""
+        self._lock = RLock()
+
+    def hear(self, event: Event[object, object]) -> None:
+        with self._lock:
+            lines = self._caches[event.cache].lines(event, self._clock())
+        for line in lines:
+            self._write(line.about(event.cache), event)
+
+    def _write(self, line: Line, event: Event[object, object]) -> None:
+        self._logger.log(line.level, line.template, *line.values, exc_info=line.raised, extra={"event": event})
 
 
 def all_of(*observers: Observer[K, E]) -> Observer[K, E]:
