@@ -9,10 +9,12 @@ from lastcache.events import Event, Stats
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
+
+    from lastcache._spans import OtelSpans
 except ImportError as _missing:
     raise ImportError("lastcache.otel needs opentelemetry-api: pip install 'lastcache[otel]'") from _missing
 
-__all__ = ["OtelMetrics"]
+__all__ = ["OtelMetrics", "OtelSpans"]
 
 
 @final
