@@ -68,7 +68,7 @@ def _is_async(function: object) -> bool:
 
 def checked_name(name: object) -> str:
     """Give ``name`` back if it is a str; anything else is a ``ConfigError``."""
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # who has no type checker is told here
+    if not isinstance(name, str):
         refuse("name", name, "a str")
     return name
 
