@@ -18,7 +18,7 @@ from lastcache.events import Event, Joined, LoadRaised, RefreshRefused, Waited
 from lastcache.otel import OtelMetrics
 from lastcache.prometheus import PrometheusMetrics
 from lastcache.testing import ManualClock, run_inline
-from tests.kit import gated, gives, in_thread, result_of, ticks
+from tests.kit import gated, gives, in_thread, result_of, ticks, until
 
 SECOND: Final = timedelta(seconds=1)
 BROKEN: Final = ValueError("broken")
@@ -223,16 +223,14 @@ def test_what_waits_and_what_runs_is_shown() -> None:
     load.started()
     refreshes += [cache.async_load_or_store(key, gives(Success("new"))).unwrap().refresh for key in "bc"]
     joiner = in_thread(lambda: cache.load_or_store("a", gives(Success("never"))))
-    while not figure(registry, "joins_total"):
-        pass
+    until(lambda: bool(figure(registry, "joins_total")))
     assert [figure(registry, name) for name in ("active_loads", "queued_loads", "entries")] == [1, 2, 3]
     clock.advance(ticks(250_000))
     load.let_go()
     result_of(joiner)
     for refresh in refreshes:
         result_of(refresh)
-    while figure(registry, "active_loads"):
-        pass
+    until(lambda: not figure(registry, "active_loads"))
     assert figure(registry, "queued_loads") == 0
     assert figure(registry, "join_duration_seconds_sum") == 0.25
 
