@@ -15,7 +15,6 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from lastcache._shell.reentrancy import CURRENT_LOAD
 from lastcache.events import Event, Loaded, LoadFailed, LoadRaised, LoadStarted
 
 _OPEN: Final = create_key("lastcache-load")
@@ -26,16 +25,14 @@ _OPEN: Final = create_key("lastcache-load")
 class _Call:
     """A callback that runs: one span, for one load, or for all those of a batch.
 
-    ``before`` is the context that was current when it began. ``loads`` are those that have not ended. ``place`` tells
-    the calls apart that one context leads: the loads of a batch share it.
+    ``before`` is the context that was current when it began. ``loads`` are those that have not ended.
     """
 
-    __slots__ = ("before", "has_gone_wrong", "keys", "loads", "place", "span")
+    __slots__ = ("before", "has_gone_wrong", "keys", "loads", "span")
 
-    def __init__(self, span: Span, before: Context, place: int | None) -> None:
+    def __init__(self, span: Span, before: Context) -> None:
         self.span = span
         self.before = before
-        self.place = place
         self.has_gone_wrong = False
         self.keys: list[str] = []
         self.loads = set[tuple[str, int]]()
@@ -89,18 +86,13 @@ class OtelSpans:
             self._end(event)
 
     def _begin(self, event: LoadStarted[object]) -> None:
-        call = self._call_of_batch() or self._open(event)
+        call = self._calls.get((event.cache, event.batch)) or self._open(event)
         load = (event.cache, event.load)
         call.loads.add(load)
         self._calls[load] = call
         if self._keys:
             call.keys.append(repr(event.key))
             call.span.set_attribute("lastcache.keys", call.keys)
-
-    def _call_of_batch(self) -> _Call | None:
-        """Give the call that this load is led by, if it has begun with another load of its batch."""
-        call = _current_call(get_current())
-        return call if call is not None and call.loads and call.place is not None and call.place == _place() else None
 
     def _open(self, event: LoadStarted[object]) -> _Call:
         """Start a span, and make it the current one of the context in which the callback will run."""
@@ -113,7 +105,7 @@ class OtelSpans:
             attributes={**named, "lastcache.background": event.background},
             links=[Link(reader)] if event.background and reader.is_valid else [],
         )
-        call = _Call(span, before, _place())
+        call = _Call(span, before)
         attach(set_value(_OPEN, call, set_span_in_context(span, before)))
         return call
 
@@ -129,12 +121,6 @@ class OtelSpans:
             if not call.loads:
                 call.span.end()
                 _leave(call)
-
-
-def _place() -> int | None:
-    """Name the node of the graph of loads that leads here: one for each call of a callback."""
-    node = CURRENT_LOAD.get()
-    return None if node is None else id(node)
 
 
 def _current_call(context: Context) -> _Call | None:

@@ -29,12 +29,15 @@ E_co = TypeVar("E_co", covariant=True)
 class LoadStarted(Generic[K_co]):
     """A callback is about to run, in the context in which this is told: an observer may set context variables for it.
 
-    Those who join wait for the observer, too. ``background`` where nobody waits for the load.
+    Those who join wait for the observer, too. ``background`` where nobody waits for the load. ``batch`` is the number
+    of the first load of the same callback: the load's own, unless that loads many keys. A load from inside a change of
+    a cache is told of when that change is complete: then the callback has run.
     """
 
     key: K_co
     background: bool
     load: int = field(default=0, compare=False, repr=False)
+    batch: int = field(default=0, compare=False, repr=False)
     cache: str = field(default="", kw_only=True, repr=False)
 
 

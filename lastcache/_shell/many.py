@@ -119,8 +119,10 @@ class CallsOfMany(Calls[K, V, E, C]):
     async def _fly_many(self, place: Place[K, V, E, C], batch: Batch[K, V, E], callback: Any) -> None:
         batch.node.calling = True
         if self.reports.observed:
+            first = 0
             for key, flight in batch.own.items():
-                flight.number = self.reports.begin(key, background=False)
+                flight.number = self.reports.begin(key, background=False, batch=first)
+                first = first or flight.number
         returned = await self._attempt_many(place, callback, tuple(batch.own))
         each = {key: self._one_of(key, returned) for key in batch.own}
         batch.node.calling = False
@@ -177,8 +179,9 @@ class CallsOfMany(Calls[K, V, E, C]):
         }
         missing = tuple(key for key in keys if key not in landings)
         if missing:
-            observed = self.reports.observed
-            numbers = {key: self.reports.begin(key, background=False) if observed else 0 for key in missing}
+            numbers = dict.fromkeys(missing, 0)
+            if self.reports.observed:
+                numbers = {key: self.reports.begin(key, background=False) for key in missing}
             returned = await self._attempt_many(place, callback, missing)
             landings |= {key: self.uncached(key, self._one_of(key, returned), now, numbers[key]) for key in missing}
         return landings

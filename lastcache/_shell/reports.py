@@ -64,12 +64,15 @@ class Reports(Generic[K, E]):
         self.hits: int = 0
         self.misses: int = 0
         self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
-        self._complained = False
+        self._complained = set[type[Exception]]()
 
-    def begin(self, key: K, *, background: bool) -> int:
-        """Tell of a callback that is about to run, in the context in which it will run, and give the load's number."""
+    def begin(self, key: K, *, background: bool, batch: int = 0) -> int:
+        """Tell of a callback that is about to run, in the context in which it will run, and give the load's number.
+
+        ``batch`` is the number of the first load of the same callback, if this is not the first.
+        """
         number = next(self._numbers)
-        self._tell(LoadStarted(key, background, number, cache=self._name))
+        self._tell(LoadStarted(key, background, number, batch or number, cache=self._name))
         return number
 
     def load(
@@ -133,10 +136,12 @@ class Reports(Generic[K, E]):
         try:
             if self._observer is not None:
                 self._observer(event)
-        except Exception:
-            if not self._complained:
-                self._complained = True
-                logging.getLogger("lastcache").exception("an observer raised at %r; this is logged once", event)
+        except Exception as err:
+            if type(err) not in self._complained:
+                self._complained.add(type(err))
+                logging.getLogger("lastcache").exception(
+                    "an observer raised at %r; this is logged once for each kind of error", event
+                )
 
     def stats(self, *, entries: int, count_hits: bool, queued: int, running: int) -> Stats:
         """Write the counts down."""
