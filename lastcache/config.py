@@ -99,7 +99,8 @@ class Config:
         ``jitter``. ``others`` are options that win over these.
 
         Guarantee: a reader of a value that expired less than ``stale_while_revalidate`` ago, and that no failure
-        refused, never waits longer than ``soft_timeout``. In tasks this holds inside the block of the cache.
+        refused, never waits longer than ``soft_timeout``. In tasks this holds inside the block of the cache; in threads
+        as long as a thread can be had, or the executor takes the load.
 
         >>> Config.resilient(timedelta(minutes=5), max_entries=10_000).soft_timeout
         datetime.timedelta(microseconds=100000)

@@ -193,9 +193,9 @@ class Stats:
 
     ``hits`` are counted with ``Config(count_hits=True)`` alone; else it is None. ``misses`` are the calls for which no
     answer stood: they loaded, joined a load, were given a stale value, or found an early load due. Every call is one of
-    the two, key by key. ``queued`` and ``running`` are the loads that wait for their turn in the background, and those
-    that run, now. The other counts are those of the events; stale answers are all counted where hits are counted, or
-    where there is an observer.
+    the two, key by key. ``queued`` are the loads that wait for their turn in the background now, and ``running`` those
+    that run, and that no newer write has outrun. The other counts are those of the events; stale answers are all
+    counted where hits are counted, or where there is an observer.
 
     >>> Stats(entries=1, hits=3, misses=1, loaded=1).hit_ratio
     0.75

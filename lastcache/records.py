@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, Never, TypeVar, final
+from typing import TYPE_CHECKING, Generic, Never, Self, TypeVar, final
 
 from returns.result import Failure, Result
 
@@ -71,6 +71,9 @@ class CachedValue(Generic[V_co, E_co]):
         _SET_STALE(self, stale)
         _SET_ERR(self, err)
         _SET_FRESH_UNTIL(self, fresh_until)
+
+    def __copy__(self) -> Self:
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.value, self.stale, self.err)

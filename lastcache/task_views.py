@@ -90,7 +90,7 @@ class TaskCache(CacheView[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
 
     def demanding(self, *, max_stale: timedelta) -> "AsyncDemandingCache[K, V, E]":
         """Give a view for readers who take no value that has been stale for longer: see ``LastCache.demanding``."""
-        return AsyncDemandingCache(self._calls, self._clock, self._within(max_stale))
+        return AsyncDemandingCache(self._calls, self._clock, self._demanded(max_stale))
 
 
 @final

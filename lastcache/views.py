@@ -96,7 +96,7 @@ class ThreadCache(CacheView[K, V, E, Callback[K, V, E]], Generic[K, V, E]):
         >>> cache.load_or_store("answer", lambda key: failed("connection lost", use_stale=True))
         <Success: CachedValue(value=42, stale=True, err='connection lost')>
         """
-        return DemandingCache(self._calls, self._clock, self._within(max_stale))
+        return DemandingCache(self._calls, self._clock, self._demanded(max_stale))
 
 
 @final

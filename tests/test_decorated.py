@@ -26,6 +26,7 @@ from lastcache.pipelines import (
     task_cached,
     task_cached_many,
     task_revalidating,
+    together,
 )
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
@@ -521,3 +522,21 @@ def test_a_demanding_view_is_decorated_as_a_cache_is() -> None:
     load = ScriptedLoad[int, str](failed("down", use_stale=True), failed("down", use_stale=True))
     assert cached(cache.demanding(max_stale=timedelta(0)))(load)("k") == Failure("down")
     assert cached(cache)(load)("k") == Success(CachedValue(1, stale=True, err="down"))
+
+
+def test_an_explanation_knows_the_soft_timeout() -> None:
+    """It is that of the call itself: one key with the soft timeout, many without."""
+    cache = LastCache[str, int, str](Config.resilient(timedelta(seconds=1)), clock=(clock := ManualClock()))
+    cache.set("k", 1)
+    clock.advance(timedelta(seconds=2))
+    one = cached(cache)(ScriptedLoad[int, str]())
+    many = cached_many(cache)(lambda keys: dict.fromkeys(keys, Success(1)))
+    assert one.explain("k") == cache.explain("k")
+    assert "no longer than the soft timeout" in str(one.explain("k"))
+    assert "loads, and waits for that" in str(many.explain("k"))
+
+
+def test_values_together_are_fresh_until_the_first_is_not() -> None:
+    """As with ``zip``, the earliest end is that of the whole."""
+    parts = [CachedValue(1, fresh_until=9), CachedValue(2, fresh_until=5)]
+    assert (together(parts).fresh_until, together([]).fresh_until) == (5, 0)

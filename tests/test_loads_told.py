@@ -1,7 +1,7 @@
 """What is told of each load, and of each who waits: numbers, contexts, names and durations, on each shell."""
 
 from collections import Counter
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,7 +10,18 @@ from returns.result import Failure, Success
 
 from lastcache import CachedValue, Config, ConfigError, LastCache, failed
 from lastcache.core.states import Outcome
-from lastcache.events import Event, Joined, Loaded, LoadFailed, LoadRaised, LoadStarted, ServedStale, Waited
+from lastcache.events import (
+    Event,
+    Evicted,
+    Joined,
+    Loaded,
+    LoadFailed,
+    LoadRaised,
+    LoadStarted,
+    RefreshStarted,
+    ServedStale,
+    Waited,
+)
 from lastcache.testing import ManualClock
 from tests.kit import given, ticks
 from tests.shells import LOOPS, Stage, TaskCall, each_of, giving, never
@@ -251,3 +262,138 @@ def test_a_name_that_is_no_text_is_refused() -> None:
     """The error names the argument, the value, and what is right."""
     with pytest.raises(ConfigError, match=r"name=5: must be a str"):
         LastCache(name=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the very purpose
+
+
+# --- ends that were once lost
+
+
+async def test_an_observer_that_exits_as_a_load_starts_hears_its_end(stage: Stage) -> None:
+    """Where the observer itself strikes the leader, the end has the number that the start had."""
+    heard = Heard()
+
+    def exits(event: Event[str, str]) -> None:
+        heard(event)
+        if isinstance(event, LoadStarted):
+            raise SystemExit
+
+    await stage.open("k", observer=exits)
+    with pytest.raises(SystemExit):
+        await stage.ask("k", NEW)
+    assert heard.ends() == ["LoadRaised"]
+
+
+async def test_an_observer_that_exits_as_a_batch_starts_hears_no_end_without_a_start(stage: Stage) -> None:
+    """Of the keys that were not begun nothing is told."""
+    heard = Heard()
+
+    def exits(event: Event[str, str]) -> None:
+        heard(event)
+        if isinstance(event, LoadStarted):
+            raise SystemExit
+
+    await stage.open("a", "b", observer=exits)
+
+    async def load(keys: tuple[str, ...]) -> dict[str, Outcome[str, str]]:
+        return dict.fromkeys(keys, Success("v"))
+
+    with pytest.raises(SystemExit):
+        await stage.ask_many(["a", "b"], load)
+    assert heard.ends() == ["LoadRaised"]
+
+
+async def test_an_observer_that_exits_at_an_eviction_loses_no_end(stage: Stage) -> None:
+    """What has to go is told before the load, and whatever comes of that, the load is told."""
+    heard = Heard()
+
+    def exits(event: Event[str, str]) -> None:
+        heard(event)
+        if isinstance(event, Evicted):
+            raise SystemExit
+
+    await stage.open(observer=exits, max_entries=1)
+    await stage.ask("a", NEW)
+    with pytest.raises(SystemExit):
+        await stage.ask("b", NEW)
+    assert heard.ends() == ["Loaded", "Loaded"]
+
+
+async def test_an_observer_that_exits_amid_a_batch_hears_of_all(stage: Stage) -> None:
+    """The end of one key keeps no other from being told of."""
+    heard = Heard()
+
+    def exits(event: Event[str, str]) -> None:
+        heard(event)
+        if isinstance(event, Loaded):
+            raise SystemExit
+
+    await stage.open(observer=exits)
+
+    async def load(keys: tuple[str, ...]) -> dict[str, Outcome[str, str]]:
+        return dict.fromkeys(keys, Success("v"))
+
+    with pytest.raises(SystemExit):
+        await stage.ask_many(["a", "b", "c"], load)
+    assert heard.ends() == ["Loaded"] * 3
+
+
+async def test_an_observer_that_exits_as_a_refresh_starts_loses_no_end(stage: Stage) -> None:
+    """In the background nobody is struck, and each event is told by itself."""
+    heard = Heard()
+
+    def exits(event: Event[str, str]) -> None:
+        heard(event)
+        if isinstance(event, RefreshStarted):
+            raise SystemExit
+
+    await stage.open("k", observer=exits)
+    await stage.ended(await stage.behind("k", NEW))
+    await stage.until(heard.all_ended)
+    assert heard.ends() == ["Loaded"]
+
+
+async def test_the_end_of_a_background_load_is_told_in_its_context(stage: Stage) -> None:
+    """A context variable that an observer sets at the start is reset at the end, in the same context."""
+    tokens: dict[int, Token[str]] = {}
+    broken = list[BaseException]()
+
+    def trace(event: Event[str, str]) -> None:
+        if isinstance(event, LoadStarted):
+            tokens[event.load] = TRACE.set("within")
+        elif isinstance(event, ENDS):
+            try:
+                TRACE.reset(tokens.pop(event.load))
+            except ValueError as err:
+                broken.append(err)
+
+    await stage.open("k", observer=trace)
+    await stage.ended(await stage.behind("k", NEW))
+    await stage.until(lambda: not tokens)
+    assert broken == []
+
+
+def test_a_load_from_inside_a_change_ends_where_it_is_interrupted() -> None:
+    """A callback that a key's comparison runs, and that is struck, is told of as any other."""
+    heard = Heard()
+    cache: LastCache[Any, str, str] = LastCache(observer=heard)
+
+    def struck(_key: object) -> Outcome[str, str]:
+        raise KeyboardInterrupt
+
+    class Asking:
+        armed = False
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            if self.armed:
+                self.armed = False
+                cache.load_or_store("other", struck)
+            return self is other
+
+    key = Asking()
+    cache.set(key, "v")
+    key.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        cache.delete(Asking())
+    assert heard.ends() == ["LoadRaised"]

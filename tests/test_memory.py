@@ -240,3 +240,21 @@ def test_an_outage_keeps_one_error_a_key() -> None:
         assert isinstance(cache.async_load_or_store("missing", load).failure(), LoudError)
     gc.collect()
     assert len(alive) <= 2
+
+
+def test_a_cache_whose_clock_leads_to_it_is_freed() -> None:
+    """A thread that used a cache keeps nothing of it, also where the cache is a part of what its clock belongs to."""
+
+    class Service:
+        def __init__(self) -> None:
+            self.cache = LastCache[str, int, str](clock=self.now)
+
+        def now(self) -> int:
+            return 0
+
+    service = Service()
+    service.cache.load_or_store("k", lambda _: Success(1))
+    gone = weakref.ref(service)
+    del service
+    gc.collect()
+    assert gone() is None

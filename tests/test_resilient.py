@@ -12,7 +12,7 @@ from returns.result import Result, Success
 from lastcache import Config, ConfigError, LastCache, LoadFailure, failed
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock
-from tests.kit import PATIENCE, given
+from tests.kit import PATIENCE, given, in_thread, result_of
 
 TTL: Final = timedelta(seconds=60)
 SHORT: Final = timedelta(milliseconds=5)
@@ -108,3 +108,42 @@ async def test_outside_of_the_block_the_cache_warns_once() -> None:
         await cache.load_or_store("b", load)
         async with cache:
             await cache.load_or_store("c", load)
+
+
+def test_a_value_whose_window_is_about_to_end_is_not_waited_for() -> None:
+    """Where it could not be given after the wait, it is given at once: else its reader would wait for the load."""
+    clock, back = ManualClock(), Event()
+    window = timedelta(hours=1)
+    cache = LastCache[str, str, str](Config.resilient(TTL, jitter=0.0), clock=clock)
+    cache.set("k", "old")
+    clock.advance(TTL + window - timedelta(milliseconds=50))
+
+    def hang(_key: str) -> Result[str, LoadFailure[str]]:
+        clock.advance(timedelta(seconds=1))
+        back.wait(PATIENCE)
+        return failed("timeout", use_stale=True)
+
+    try:
+        assert cache.load_or_store("k", hang) == given("old", stale=True)
+    finally:
+        cache.close()
+        back.set()
+
+
+def test_who_waits_softly_is_answered_when_the_cache_is_closed() -> None:
+    """The load goes on, and its reader is given the value that stood in for it."""
+    clock, started, back = ManualClock(), Event(), Event()
+    cache = LastCache[str, str, str](Config.resilient(TTL, jitter=0.0), clock=clock)
+    cache.set("k", "old")
+    clock.advance(TTL + timedelta(seconds=1))
+
+    def hang(_key: str) -> Result[str, LoadFailure[str]]:
+        started.set()
+        back.wait(PATIENCE)
+        return failed("timeout", use_stale=True)
+
+    reader = in_thread(lambda: cache.load_or_store("k", hang))
+    assert started.wait(PATIENCE)
+    cache.close()
+    assert result_of(reader) == given("old", stale=True)
+    back.set()

@@ -14,6 +14,9 @@ from queue import SimpleQueue
 from typing import Final, final
 from weakref import ref
 
+EXITING: Final = threading.Event()
+"""Set once a thread was refused because the interpreter exits."""
+
 LINGER: Final = 1.0
 """The seconds for which a worker without work waits for more."""
 
@@ -106,8 +109,11 @@ class Workers:
 
 
 def is_exiting() -> bool:
-    """Whether the interpreter exits: from then on no thread can be had, and a call must not wait for its source."""
-    return sys.is_finalizing() or not threading.main_thread().is_alive()
+    """Whether the interpreter exits: from then on no thread can be had, and a call must not wait for its source.
+
+    Python 3.12 refuses threads before it says so itself; whoever was refused one then has noted it.
+    """
+    return EXITING.is_set() or sys.is_finalizing() or not threading.main_thread().is_alive()
 
 
 def start_thread(target: Callable[[], object], name: str, refused: Callable[[str], object]) -> None:
@@ -121,7 +127,7 @@ def start_thread(target: Callable[[], object], name: str, refused: Callable[[str
         try:
             threading.Thread(target=target, name=name, daemon=True).start()
         except Exception as err:
-            refused(str(err))
+            _refuse(err, refused)
 
     if sys.is_finalizing():
         refused("the interpreter is exiting")
@@ -131,4 +137,10 @@ def start_thread(target: Callable[[], object], name: str, refused: Callable[[str
         try:
             _thread.start_new_thread(start, ())
         except RuntimeError as err:
-            refused(str(err))
+            _refuse(err, refused)
+
+
+def _refuse(err: Exception, refused: Callable[[str], object]) -> None:
+    if "interpreter shutdown" in str(err):
+        EXITING.set()
+    refused(str(err))

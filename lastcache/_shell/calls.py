@@ -24,6 +24,7 @@ from lastcache._shell.shell import Shell
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import kept_error, settle
 from lastcache.core.values import SUCCESS
+from lastcache.errors import LoadDroppedError
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -76,17 +77,29 @@ class Calls(Shell[K, V, E, C]):
         step = await self.ask(place, strategy, key, callback)
         if not isinstance(step, Stale):
             return step
+        given = await self._wait_for(place, step)
+        if given is None:
+            given = self._look_again(place, strategy, key, callback)
+        if given is not None:
+            return given
+        return await self.ask(place, Strategy.STALE_IF_ERROR, key, callback, again=True)
+
+    async def _wait_for(
+        self, place: Place[K, V, E, C], step: Stale[K, V, E, C]
+    ) -> Landing[V, E] | Stale[K, V, E, C] | None:
+        """Wait for the load behind a stale value, and give what it brings; None where that is not for all.
+
+        The value itself is given where it could not be given after the wait, or where the cache was closed meanwhile.
+        """
         job = step.job
         patience = self.soft_timeout_left(job.since, place.timer())
         if job.landing is None and patience > 0:
+            if not self.may_wait(step.cached, patience):
+                return step
             await place.patiently(job, patience)
-        landing = job.landing
-        if landing is not None and job.is_for_all():
-            return cast("Landing[V, E]", landing)
-        found = self._look_again(place, strategy, key, callback)
-        if found is not None:
-            return found
-        return await self.ask(place, Strategy.STALE_IF_ERROR, key, callback, again=True)
+        if job.landing is not None and job.is_for_all():
+            return cast("Landing[V, E]", job.landing)
+        return step if place.state.closed else None
 
     def _look_again(
         self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C
@@ -121,14 +134,9 @@ class Calls(Shell[K, V, E, C]):
             except BaseException as err:
                 # An interrupt may have struck inside the first.
                 self.clean_up(place, key, flight)
-                self.report_interrupted(key, flight, err, background=False)
+                self.report_end(key, flight, err, background=False)
                 raise
-            if self.entries.removed:
-                self.release_removed()
-            if flight.outcome is not None and flight.began_at is not None:
-                self.reports.load(
-                    key, flight.outcome, flight.began_at, flight.landed_at, background=False, number=flight.number
-                )
+            self.report_call(key, flight)
             if type(step) is not Flight:
                 return step
             await self.join_flight(place, key, step, asker)
@@ -191,7 +199,8 @@ class Calls(Shell[K, V, E, C]):
                 return step
         node.calling = True
         if self.reports.observed:
-            flight.number = self.reports.begin(key, background=strategy is None)
+            flight.number = self.reports.number()
+            self.reports.begin(key, flight.number, background=strategy is None)
         try:
             outcome: Outcome[V, E] = callback(key)
             if place.awaited is not None:
@@ -243,11 +252,21 @@ class Calls(Shell[K, V, E, C]):
         now = self.clock()
         found = place.state.without_load(now, strategy, key, callback)
         if found is None:
-            number = self.reports.begin(key, background=False) if self.reports.observed else 0
-            return self.uncached(key, await self._attempt(place, callback, key), now, number)
+            return await self._ask_uncached(place, key, callback, now)
         if isinstance(found, Stale):
             self.reports.refusal(key, INSIDE)
         return found
+
+    async def _ask_uncached(self, place: Place[K, V, E, C], key: K, callback: C, now: int) -> Landing[V, E]:
+        number = self.reports.number() if self.reports.observed else 0
+        if number:
+            self.reports.begin(key, number, background=False)
+        try:
+            returned = await self._attempt(place, callback, key)
+        except BaseException as err:
+            self.reports.load(key, Raised(err, None), now, now, background=False, number=number)
+            raise
+        return self.uncached(key, returned, now, number)
 
     async def _attempt(self, place: Place[K, V, E, C], callback: C, key: K) -> Returned[V, E] | Raised:
         """Call ``callback``. What it raises comes back as a value, except what is meant for one caller alone."""
@@ -267,25 +286,26 @@ class Calls(Shell[K, V, E, C]):
             self.reports.load(key, returned, began_at, now, background=False, number=number)
             return returned
         self.reports.load(key, returned.outcome, began_at, now, background=False, number=number)
-        return settle(self.state.policy, self.entries.get(key), returned.outcome, now)[0]
+        return settle(self.state.policy, self.entries.get(key), returned.outcome, now, ttl=returned.ttl)[0]
 
     async def refresh(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> None:
         """Run the background load that ``flight`` leads."""
         await self._lead(place, None, key, callback, flight)
 
-    def end_refresh(self, place: Place[K, V, E, C], job: Job[K, V, E, C], flight: Flight[V, E]) -> None:
-        """Report a background load, then tell who waits for it. What an observer raises has nobody to strike."""
-        try:
-            if flight.event is not None:
-                place.wake(flight)
-            with suppress(BaseException):
-                if flight.began_at is not None:
-                    self.reports.start(job.key)
-                self.release_removed()
-                self.report_load(job.key, flight, background=True)
-                if flight.tells is not None and isinstance(flight.tells.landing, (Raised, Dropped)):
-                    self.report_interrupted(job.key, flight, flight.tells.landing.err, background=True)
-        finally:
-            if flight.tells is not None:
-                self.tell_of(place, flight.tells)
-            self.notify(place, here=True)
+    def report_refresh(self, key: K, job: Job[K, V, E, C], flight: Flight[V, E]) -> None:
+        """Report a background load that has ended, or was broken off. What an observer raises has nobody to strike."""
+        with suppress(BaseException):
+            if flight.began_at is not None:
+                self.reports.start(key)
+        with suppress(BaseException):
+            self.release_removed()
+        landing = job.landing
+        err = landing.err if isinstance(landing, (Raised, Dropped)) else LoadDroppedError("the load was broken off")
+        with suppress(BaseException):
+            self.report_end(key, flight, err, background=True)
+
+    def end_refresh(self, place: Place[K, V, E, C], flight: Flight[V, E]) -> None:
+        """Tell who waits for a background load."""
+        if flight.tells is not None:
+            self.tell_of(place, flight.tells)
+        self.notify(place, here=True)

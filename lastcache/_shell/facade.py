@@ -7,7 +7,7 @@ from typing import Generic, Never, TypeVar
 from returns.maybe import Maybe, Nothing, Some
 from returns.result import Result
 
-from lastcache._checks import checked_ttl, duration_of
+from lastcache._checks import NOTHING, check_duration, checked_ttl, duration_of
 from lastcache._shell.looks import explained, if_cached
 from lastcache._shell.shell import Shell
 from lastcache.core.entries import entry_of
@@ -94,6 +94,7 @@ class CacheView(Generic[K, V, E, C]):
         >>> cache.fresh_for(cache.load_or_store("answer", lambda key: Success(42)).unwrap())
         datetime.timedelta(seconds=60)
         """
+        self._shell.check_open()
         return duration_of(cached.fresh_until - self._clock())
 
     def explain(self, key: K, *, strategy: Strategy | None = None) -> Explanation[K, V, E]:
@@ -110,8 +111,8 @@ class CacheView(Generic[K, V, E, C]):
           stands                 for 60.000 s more
         """
         self._shell.check_open()
-        softly = Strategy.STALE_IF_ERROR if self._shell.soft_timeout is None else Strategy.STALE_IF_SLOW
-        return self._shell.read_now(explained, self._shell.state, strategy or softly, key, self._max_stale)
+        chosen = strategy or self._shell.strategy_of_waiting()
+        return self._shell.read_now(explained, self._shell.state, chosen, key, self._max_stale)
 
     def if_cached(self, key: K, *, max_stale: timedelta | None = None) -> Maybe[Result[CachedValue[V, E], E]]:
         """Give what can be given for ``key`` without a load, now or later; ``Nothing`` where there is no such answer.
@@ -129,6 +130,12 @@ class CacheView(Generic[K, V, E, C]):
         self._shell.check_open()
         answer = self._shell.read_now(if_cached, self._shell.state, key, self._within(max_stale))
         return Nothing if answer is None else Some(self._shell.give(key, answer))
+
+    def _demanded(self, max_stale: timedelta) -> int:
+        """Give the smaller bound of this view and of a view of it, in nanoseconds."""
+        self._shell.check_open()
+        check_duration("max_stale", max_stale, at_least=NOTHING, right="a timedelta of zero or more")
+        return self._within(max_stale)
 
     def _within(self, max_stale: timedelta | None) -> int:
         """Give the smaller bound of this view and ``max_stale``, in nanoseconds."""

@@ -31,22 +31,6 @@ def forget_frames(err: object) -> None:
             waiting += cast("BaseExceptionGroup[BaseException]", kept).exceptions
 
 
-def forget_our_frames(trace: TracebackType | None) -> None:
-    """Clear the local variables of our own frames, those in ``trace`` and those around the one in which it begins.
-
-    A traceback keeps these frames alive, they hold the flight, and the flight holds the exception with its traceback:
-    without this, only the collector could free what a callback raised. Frames that still run are passed over.
-    """
-    around = None if trace is None else trace.tb_frame.f_back
-    while around is not None and _is_ours(around):
-        _clear(around)
-        around = around.f_back
-    while trace is not None:
-        if _is_ours(trace.tb_frame):
-            _clear(trace.tb_frame)
-        trace = trace.tb_next
-
-
 def _clear_all(trace: TracebackType | None) -> None:
     while trace is not None:
         _clear(trace.tb_frame)

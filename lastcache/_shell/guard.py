@@ -44,10 +44,7 @@ class _Delayed:
 
 @final
 class _Here(threading.local):
-    """The guard that a thread is about to enter, is inside, or was inside last: its lock has the last word.
-
-    Whoever enters one while this thread is about to enter another, as a signal handler may, puts that back.
-    """
+    """The guard that a thread is about to enter, is inside, or has just left: its lock has the last word."""
 
     guard: "Guard | None" = None
 
@@ -74,41 +71,35 @@ class Guard:
     def run(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
         """Give what ``act`` gives; nobody else is inside meanwhile. Not to be called from inside."""
         around = HERE.guard
-        if around is not self:
-            HERE.guard = self
+        HERE.guard = self
         try:
             with self._lock: return act(*args) if not self._delayed else self._after_delayed(act, *args)  # noqa: E701  # fmt: skip
         finally:
             if self._delayed or self._afterwards:
                 self._catch_up(around)
-            if around is not self and around is not None:
-                HERE.guard = around
+            HERE.guard = around
 
     def run_now(self, act: Callable[[int, *Ts], T], *args: *Ts) -> T:
         """Do as ``run`` does; ``act`` is given the instant first."""
         around = HERE.guard
-        if around is not self:
-            HERE.guard = self
+        HERE.guard = self
         try:
             with self._lock: return act(self._clock(), *args) if not self._delayed else self._after_delayed(self._with_clock, act, *args)  # noqa: E501, E701  # fmt: skip
         finally:
             if self._delayed or self._afterwards:
                 self._catch_up(around)
-            if around is not self and around is not None:
-                HERE.guard = around
+            HERE.guard = around
 
     def run_step(self, act: Callable[[int, T1, T2, T3, T4], T], first: T1, second: T2, third: T3, fourth: T4) -> T:
         """Do as ``run_now`` does, for a step of a call: to pack its arguments would take a third of the time."""
         around = HERE.guard
-        if around is not self:
-            HERE.guard = self
+        HERE.guard = self
         try:
             with self._lock: return act(self._clock(), first, second, third, fourth) if not self._delayed else self._after_delayed(self._with_clock, act, first, second, third, fourth)  # noqa: E501, E701  # fmt: skip
         finally:
             if self._delayed or self._afterwards:
                 self._catch_up(around)
-            if around is not self and around is not None:
-                HERE.guard = around
+            HERE.guard = around
 
     def _after_delayed(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
         """Make the writes that another thread put off and could not make yet: whoever decides now must see them."""

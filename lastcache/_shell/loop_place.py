@@ -175,7 +175,9 @@ class LoopPlace(Generic[K, V, E]):
         finally:
             self._working.discard(me)
             self._running -= 1
-            shell.end_refresh(self, job, flight)
+            self.wake(flight)
+            shell.report_refresh(job.key, job, flight)
+            shell.end_refresh(self, flight)
             self.start()
 
     async def _lead(self, shell: "TaskShell[K, V, E]", job: TaskJob[K, V, E], flight: Flight[V, E]) -> None:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any, TypeVar, cast
 
 from lastcache._shell.batches import Batch, check_mapping, check_surplus, outcome_of
@@ -85,12 +86,13 @@ class CallsOfMany(Calls[K, V, E, C]):
 
     def _report_many(self, batch: Batch[K, V, E], err: BaseException | None) -> None:
         """Report the loads of a batch, which ``err`` may have broken off."""
-        self.release_removed()
-        for key, flight in batch.flights.items():
-            if err is not None and flight.outcome is None:
-                self.report_interrupted(key, flight, err, background=False)
-            else:
-                self.report_load(key, flight, background=False)
+        with ExitStack() as reports:  # What an observer raises keeps none from being told of the others.
+            for key, flight in reversed(batch.flights.items()):
+                if err is None:
+                    reports.callback(self.report_load, key, flight, background=False)
+                else:
+                    reports.callback(self.report_end, key, flight, err, background=False)
+            reports.callback(self.release_removed)
 
     def _clean_up_many(self, place: Place[K, V, E, C], batch: Batch[K, V, E]) -> None:
         for key, flight in batch.flights.items():
@@ -121,8 +123,9 @@ class CallsOfMany(Calls[K, V, E, C]):
         if self.reports.observed:
             first = 0
             for key, flight in batch.own.items():
-                flight.number = self.reports.begin(key, background=False, batch=first)
+                flight.number = self.reports.number()
                 first = first or flight.number
+                self.reports.begin(key, flight.number, background=False, batch=first)
         returned = await self._attempt_many(place, callback, tuple(batch.own))
         each = {key: self._one_of(key, returned) for key in batch.own}
         batch.node.calling = False
@@ -180,8 +183,23 @@ class CallsOfMany(Calls[K, V, E, C]):
         missing = tuple(key for key in keys if key not in landings)
         if missing:
             numbers = dict.fromkeys(missing, 0)
-            if self.reports.observed:
-                numbers = {key: self.reports.begin(key, background=False) for key in missing}
-            returned = await self._attempt_many(place, callback, missing)
+            returned = await self._attempt_uncached(place, callback, numbers, now)
             landings |= {key: self.uncached(key, self._one_of(key, returned), now, numbers[key]) for key in missing}
         return landings
+
+    async def _attempt_uncached(
+        self, place: Place[K, V, E, C], callback: Any, numbers: dict[K, int], now: int
+    ) -> Mapping[K, Outcome[V, E]] | Raised:
+        """Call ``callback``, and tell of its loads, whose numbers are written down in ``numbers``."""
+        first = 0
+        try:
+            if self.reports.observed:
+                for key in tuple(numbers):
+                    numbers[key] = number = self.reports.number()
+                    first = first or number
+                    self.reports.begin(key, number, background=False, batch=first)
+            return await self._attempt_many(place, callback, tuple(numbers))
+        except BaseException as err:
+            for key, number in numbers.items():
+                self.reports.load(key, Raised(err, None), now, now, background=False, number=number)
+            raise

@@ -66,14 +66,16 @@ class Reports(Generic[K, E]):
         self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
         self._complained = set[type[Exception]]()
 
-    def begin(self, key: K, *, background: bool, batch: int = 0) -> int:
-        """Tell of a callback that is about to run, in the context in which it will run, and give the load's number.
+    def number(self) -> int:
+        """Give a number for the next load."""
+        return next(self._numbers)
+
+    def begin(self, key: K, number: int, *, background: bool, batch: int = 0) -> None:
+        """Tell of a callback that is about to run, in the context in which it will run.
 
         ``batch`` is the number of the first load of the same callback, if this is not the first.
         """
-        number = next(self._numbers)
         self._tell(LoadStarted(key, background, number, batch or number, cache=self._name))
-        return number
 
     def load(
         self,
@@ -131,7 +133,7 @@ class Reports(Generic[K, E]):
         """Tell the observer, outside of every lock: from inside a change, once that is over."""
         guard = inside()
         if guard is not None:
-            guard.put_off(partial(self._tell, event))
+            guard.put_off(partial(self._tell_next, [event]))
             return
         try:
             if self._observer is not None:
@@ -142,6 +144,11 @@ class Reports(Generic[K, E]):
                 logging.getLogger("lastcache").exception(
                     "an observer raised at %r; this is logged once for each kind of error", event
                 )
+
+    def _tell_next(self, events: list[Event[K, E]]) -> None:
+        """Tell of what was put off, once: what is put off is done again where it was interrupted."""
+        if events:
+            self._tell(events.pop())
 
     def stats(self, *, entries: int, count_hits: bool, queued: int, running: int) -> Stats:
         """Write the counts down."""

@@ -16,9 +16,10 @@ from lastcache._shell.place import Place
 from lastcache._shell.reports import Reports
 from lastcache.config import Config, checked_config
 from lastcache.core.entries import BoundedEntry, Entries, until_of
-from lastcache.core.states import Answer, Fresh, Outcome
+from lastcache.core.states import Answer, Fresh, Outcome, Strategy
 from lastcache.core.values import SUCCESS
 from lastcache.events import Observer, Stats
+from lastcache.records import CachedValue
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -160,6 +161,15 @@ class Shell(Generic[K, V, E, C]):
         """Give the seconds for which a load that was left at ``since`` may still be waited for."""
         return since + (self.soft_timeout or 0.0) - now
 
+    def strategy_of_waiting(self) -> Strategy:
+        """Give the strategy of a call that waits for its load, as it would be made here."""
+        return Strategy.STALE_IF_ERROR if self.soft_timeout is None else Strategy.STALE_IF_SLOW
+
+    def may_wait(self, cached: CachedValue[V, E], seconds: float) -> bool:
+        """Say whether ``cached`` may still be given ahead of its load after so many seconds."""
+        left = cached.fresh_until + self.state.policy.stale_while_revalidate - self.clock()
+        return left > seconds * 1_000_000_000
+
     def give(self, key: K, landing: Landing[V, E] | Stale[K, V, E, C]) -> Answer[V, E]:
         """Give a caller how its call ended, and report a stale value. Raises what the callback raised."""
         if type(landing) is Stale:
@@ -210,6 +220,17 @@ class Shell(Generic[K, V, E, C]):
             with suppress(BaseException):
                 self.reports.refusal(job.key, job.landing.why)
 
+    def report_call(self, key: K, flight: Flight[V, E]) -> None:
+        """Report what a call has dropped on its way, and the load that it led, if any."""
+        try:
+            if self.entries.removed:
+                self.release_removed()
+        finally:
+            if flight.outcome is not None and flight.began_at is not None:
+                self.reports.load(
+                    key, flight.outcome, flight.began_at, flight.landed_at, background=False, number=flight.number
+                )
+
     def report_load(self, key: K, flight: Flight[V, E], *, background: bool) -> None:
         """Report what came of the callback that ``flight`` ran."""
         if flight.outcome is not None and flight.began_at is not None:
@@ -217,13 +238,14 @@ class Shell(Generic[K, V, E, C]):
                 key, flight.outcome, flight.began_at, flight.landed_at, background=background, number=flight.number
             )
 
-    def report_interrupted(self, key: K, flight: Flight[V, E], err: BaseException, *, background: bool) -> None:
-        """Report a load whose callback was interrupted, once."""
-        if flight.outcome is None and flight.began_at is not None and (flight.node.calling or flight.number):
+    def report_end(self, key: K, flight: Flight[V, E], err: BaseException, *, background: bool) -> None:
+        """Report a load that ``err`` broke off: what came of its callback, or that it was interrupted."""
+        began = flight.number if self.reports.observed else flight.node.calling
+        if flight.outcome is None and flight.began_at is not None and began:
             flight.outcome = Raised(err, None)
             with suppress(Exception):  # the clock's own error
                 flight.landed_at = self.clock()
-            self.report_load(key, flight, background=background)
+        self.report_load(key, flight, background=background)
 
     def ttl_of_outcome(self, outcome: Outcome[V, E]) -> int | None:
         """Give the nanoseconds of a loaded value's own TTL, if it has one. Raises what the user's function raises."""

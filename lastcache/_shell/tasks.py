@@ -7,6 +7,7 @@ wait, so that nothing needs to be shielded.
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -97,6 +98,13 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
     ) -> dict[K, Answer[V, E]]:
         """Answer a call for many keys, each no staler than ``max_stale``."""
         return self.give_many(await self.ask_many_demanding(self.here(), max_stale, keys, callback))
+
+    def strategy_of_waiting(self) -> Strategy:
+        """Give the strategy of a call that waits for its load: outside of a block there is no soft timeout."""
+        with suppress(RuntimeError):
+            if self.here().scopes:
+                return super().strategy_of_waiting()
+        return Strategy.STALE_IF_ERROR
 
     def here(self) -> LoopPlace[K, V, E]:
         """Give the part of this cache in the running event loop."""

@@ -15,7 +15,7 @@ from lastcache._shell.background import LINGER, Mailbox, Worker, Workers, is_exi
 from lastcache._shell.batches import check_mapping, outcome_of
 from lastcache._shell.calls import drive
 from lastcache._shell.demanding import DemandingCalls
-from lastcache._shell.flight import Flight, Job, Raised
+from lastcache._shell.flight import EMPTY, Flight, Job, Raised
 from lastcache._shell.futures import resolve_all
 from lastcache._shell.guard import Guard, inside
 from lastcache._shell.reentrancy import LoadNode, WaitEdge, current_load
@@ -199,8 +199,16 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
                 self.notify(self, here=True)
                 self.start()
                 return job
-            self.end_refresh(self, job, flight)
+            self._report(job, flight)
+            self.end_refresh(self, flight)
             del job, flight
+
+    def _report(self, job: ThreadJob[K, V, E], flight: Flight[V, E]) -> None:
+        """Report a load in the context in which its callback ran; one that was told already has let go of it."""
+        if job.context is EMPTY:
+            self.report_refresh(job.key, job, flight)
+        else:
+            job.context.run(self.report_refresh, job.key, job, flight)
 
     def _lead_next(
         self, worker: Worker, mailbox: Mailbox | None, asker: LoadNode | None, flight: Flight[V, E]

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar, final
 
 from returns.maybe import Maybe, Nothing, Some
+from returns.result import Success
 
 from lastcache._checks import duration_of
 from lastcache.core.demands import demanded
@@ -44,6 +45,7 @@ WORDS: Final[dict[type[object], str]] = {
     Load: "loads, and waits for that",
     Join: "waits for the load that runs",
 }
+REFUSED: Final = "is given the failure that stands"
 SOFTLY: Final = "waits for a load, but no longer than the soft timeout: then it is given the stale value"
 REASONS: Final[dict[State, str]] = {
     "missing": "nothing is stored",
@@ -92,6 +94,8 @@ class Explanation(Generic[K_co, V_co, E_co]):
     def __str__(self) -> str:
         softly = self.strategy is Strategy.STALE_IF_SLOW and isinstance(self.decision, Revalidate)
         does = SOFTLY if softly else WORDS[type(self.decision)]
+        if isinstance(self.decision, Serve) and not isinstance(self.decision.answer, Success):
+            does = REFUSED
         lines = [f"{self.key!r}: a call {does} ({self.state}: {REASONS[self.state]})"]
         bounds = {
             "fresh": self.fresh_until,
@@ -132,7 +136,7 @@ def explain(
     decision = demanded(policy, strategy, entry, traffic, now, max_stale)
     known = None if entry is None or dead(policy, entry, now) else entry
     ends_at = None if known is None or isinstance(known, NegativelyCached) else fresh_until(known)
-    ahead = None if isinstance(known, Refused) else policy.stale_while_revalidate
+    ahead = None if isinstance(known, Refused) else min(policy.stale_while_revalidate, max_stale)
     error = kept_error(known)
     return Explanation(
         key=key,

@@ -70,7 +70,8 @@ def together(parts: Iterable[CachedValue[V, E]]) -> CachedValue[tuple[V, ...], E
     """
     several = tuple(parts)
     first = next((part.err for part in several if part.err is not None), None)
-    return CachedValue(tuple(part.value for part in several), any(part.stale for part in several), first)
+    fresh_until = min((part.fresh_until for part in several), default=0)
+    return CachedValue(tuple(part.value for part in several), any(part.stale for part in several), first, fresh_until)
 
 
 def zipped(first: Answer[V, E], second: Answer[W, F]) -> Answer[tuple[V, W], E | F]:

@@ -66,7 +66,7 @@ class CachedFunction(Generic[P, K, V, E, C, Source, Given]):
     def __init__(
         self, form: Form[K, V, E, C, Loaded, Source, Given], key: Callable[P, K], load: Callable[P, Loaded]
     ) -> None:
-        update_wrapper(self, load)
+        update_wrapper(self, load, updated=())
         self.cache: C = form.cache
         self._form: Form[K, V, E, C, Any, Source, Given] = form
         self._ask: Callable[[K, Callable[[K], Any]], Given] = form.ask
@@ -95,7 +95,8 @@ class CachedFunction(Generic[P, K, V, E, C, Source, Given]):
 
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation[K, V, E]:
         """Tell what a call with these arguments would do now, and why; nothing is changed or loaded."""
-        return self._form.stored.explain(self._key(*args, **kwargs), strategy=self._form.strategy)
+        ahead = self._form.strategy is Strategy.STALE_WHILE_REVALIDATE
+        return self._form.stored.explain(self._key(*args, **kwargs), strategy=self._form.strategy if ahead else None)
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> Source:
         """Call the function itself. The cache is not asked, and nothing is stored."""

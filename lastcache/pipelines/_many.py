@@ -8,6 +8,7 @@ from returns.maybe import Maybe
 
 from lastcache._shell.facade import CacheView
 from lastcache.core.explain import Explanation
+from lastcache.core.states import Strategy
 from lastcache.pipelines._functions import mark_coroutine_function
 from lastcache.records import CachedValue
 
@@ -59,7 +60,7 @@ class CachedManyFunction(Generic[K, V, E, C, Source, Given]):
 
     def explain(self, key: K) -> Explanation[K, V, E]:
         """Tell what a call with ``key`` would do now, and why; nothing is changed or loaded."""
-        return self._stored.explain(key)
+        return self._stored.explain(key, strategy=Strategy.STALE_IF_ERROR)
 
     def uncached(self, keys: Iterable[K]) -> Source:
         """Call the function itself with all of ``keys``. The cache is not asked, and nothing is stored."""
