@@ -12,7 +12,6 @@ from returns.result import Success
 
 from lastcache import LoadDroppedError
 from lastcache.core.states import Outcome
-from lastcache.events import Loaded, LoadFailed, LoadRaised
 from tests.kit import in_thread
 from tests.soak.game import PATIENCE, Answer
 from tests.soak.history import NEVER, Count, Err, Value
@@ -69,19 +68,20 @@ def _refreshes_ended(game: "ThreadGame") -> bool:
 
 def _settled(game: "ThreadGame") -> None:
     """Wait until nothing more is counted, then write the counts down."""
-    ends_at, told = time.monotonic() + PATIENCE, -1
+    ends_at, before = time.monotonic() + PATIENCE, None
     while time.monotonic() < ends_at:
-        now = len(game.history.events)
-        if now == told and all(load.ended != NEVER for load in game.history.loads[-100:]) and _all_told(game):
+        now = game.cache.stats(), len(game.history.events)
+        if now == before and all(load.ended != NEVER for load in game.history.loads[-100:]) and _all_told(game):
             break
-        told = now
+        before = now
         time.sleep(0.02)
     game.history.count = Count(game.cache.stats(), game.history.seq())
 
 
 def _all_told(game: "ThreadGame") -> bool:
-    """Say whether each load was told of; where callers are struck some never are."""
-    told = sum(isinstance(event, Loaded | LoadFailed | LoadRaised) for event in game.history.events.copy())
+    """Say whether each load was counted; where callers are struck some never are."""
+    stats = game.cache.stats()
+    told = stats.loaded + stats.load_failed + stats.load_raised
     return game.setting.interrupted or told >= sum(load.ended != NEVER for load in game.history.loads.copy())
 
 

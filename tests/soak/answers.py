@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.soak.history import NEVER, Err, Value, Violation
-from tests.soak.index import ASKS, REVALIDATES, Given, Index, Origin
+from tests.soak.index import ANSWERS, ASKS, Given, Index, Origin
 
 
 def judge_answers(index: Index) -> Iterator[Violation]:
@@ -31,8 +31,8 @@ def _failure(index: Index, given: Given, origin: Origin) -> Iterator[Violation]:
     """Judge an answer that is a failure: of a load that was waited for, or remembered no longer than it may be."""
     yield from _not_from_before_a_write(index, given, origin)
     known, known_at = index.known[origin.number], index.known_at[origin.number]
-    remembered_for = index.setting.nanoseconds("negative_ttl") or 0
-    late = given.call.began > known and (not remembered_for or given.call.began_at > known_at + remembered_for)
+    stands_for = max(_remembered_for(index, origin), _behind_an_extension_for(index, given, origin))
+    late = given.call.began > known and (not stands_for or given.call.began_at > known_at + stands_for)
     if late and not given.by_refresh:
         yield Violation(
             "a failure is remembered no longer than it may be",
@@ -40,10 +40,25 @@ def _failure(index: Index, given: Given, origin: Origin) -> Iterator[Violation]:
         )
 
 
+def _remembered_for(index: Index, origin: Origin) -> int:
+    """Give for how long a failure may be remembered: as long as it says, or else as the cache does."""
+    own = None if origin.load is None else origin.load.remember_for
+    return index.setting.nanoseconds("negative_ttl") or 0 if own is None else own
+
+
+def _behind_an_extension_for(index: Index, given: Given, origin: Origin) -> int:
+    """Give for how long a reader with a demand may be given the failure behind a value that is too stale for it."""
+    covered = origin.load is not None and origin.load.outcome == "covered"
+    return _longest_extension(index) if covered and given.call.max_stale is not None else 0
+
+
 def _value(index: Index, given: Given, value: Value, origin: Origin) -> Iterator[Violation]:
     yield from _not_from_before_a_write(index, given, origin)
+    if origin.began < index.forgotten[given.key].below(given.call.began):
+        yield Violation("what was forgotten is not given again", f"{given}, of {origin}: a later load forgot it")
     if given.seen.stale:
         yield from _stale(index, given, value, origin)
+        yield from _demand(index, given, value, origin)
     else:
         yield from _fresh(index, given, value, origin)
 
@@ -75,9 +90,33 @@ def _stale(index: Index, given: Given, value: Value, origin: Origin) -> Iterator
     key = index.keys[given.key]
     if given.ended_at <= surely_until and not key.expired_between(origin.asked, given.ended):
         yield Violation("what is fresh is not marked stale", f"{given} at {given.ended_at}, fresh until {surely_until}")
-    if given.call.kind in ASKS | REVALIDATES:
+    if given.call.kind == "if_cached":
+        yield from _without_a_load(index, given, value, origin)
+    elif given.call.kind in ANSWERS:
         yield from _windows(index, given, value, origin)
+    if given.call.kind in ANSWERS:
         yield from _cause(index, given, origin)
+
+
+def _demand(index: Index, given: Given, value: Value, origin: Origin) -> Iterator[Violation]:
+    """Law: no reader is given a value that is staler than it takes; a ``refresh`` is everybody's."""
+    demand = given.call.max_stale
+    if demand is None or given.by_refresh:
+        return
+    age = _decided_at(index, given) - _fresh_until(index, given, value, origin)
+    if age > demand or demand == 0:
+        yield Violation("no reader is given what is too stale for it", f"{given}, {age} ns stale; of {origin}")
+
+
+def _without_a_load(index: Index, given: Given, value: Value, origin: Origin) -> Iterator[Violation]:
+    """Law: without a load a stale value is given ahead of one, or because it covers a failure, each in its window."""
+    after_failure, ahead = _bound(index, "stale_if_error"), _bound(index, "stale_while_revalidate")
+    age = _decided_at(index, given) - _fresh_until(index, given, value, origin)
+    covers = given.seen.err is not None and 0 < after_failure >= age and _longest_extension(index) > 0
+    if not 0 < ahead >= age and not covers:
+        yield Violation("no stale value outlives its window", f"{given}, {age} ns stale; of {origin}")
+    elif age > ahead and given.seen.err is not None:
+        yield from _extension(index, given, index.origins[given.seen.err.number])
 
 
 def _fresh_until(index: Index, given: Given, value: Value, origin: Origin) -> int:
@@ -128,15 +167,15 @@ def _cause(index: Index, given: Given, origin: Origin) -> Iterator[Violation]:
     """Judge the error beside a stale value."""
     err = given.seen.err
     if err is None:
-        if not (_is_ahead(given) or _is_soft(index, given)):
+        if not (_is_ahead(given) or _is_soft(index, given) or given.call.kind == "if_cached"):
             yield Violation("a stale value has its cause", str(given))
         return
     cause = index.origins[err.number]
     if index.setting.loops == 1 and cause.began < _begun(origin):
         yield Violation("no error from before the value", f"{given}: {cause} came before {origin}")
-    if cause.load is not None and cause.load.outcome == "uncovered" and index.setting.config.refresh_after is None:
+    if cause.load is not None and cause.load.outcome != "covered" and index.setting.config.refresh_after is None:
         yield Violation("stale data covers what it may alone", f"{given}: {cause} did not allow it")
-    if not (_is_ahead(given) or _is_soft(index, given) or given.by_refresh):
+    if not (_is_ahead(given) or _is_soft(index, given) or given.by_refresh or given.call.kind == "if_cached"):
         yield from _extension(index, given, cause)
 
 
@@ -147,10 +186,14 @@ def _begun(origin: Origin) -> int:
 
 def _extension(index: Index, given: Given, cause: Origin) -> Iterator[Violation]:
     """Law: a failure is covered without a new load for no longer than an extension lasts."""
-    grows = index.setting.config.backoff > 1
-    longest = index.setting.nanoseconds("extend_ttl") or 0
-    if grows and longest:
-        longest = max(longest, index.setting.nanoseconds("global_ttl") or 0)
+    longest = _longest_extension(index)
     late = given.call.began > index.known[cause.number]
     if late and (not longest or given.call.began_at > index.known_at[cause.number] + longest):
         yield Violation("an extension ends", f"{given} at {given.call.began_at}, long after {cause}")
+
+
+def _longest_extension(index: Index) -> int:
+    """Give for how long an extension may stand; zero where there is none."""
+    longest = index.setting.nanoseconds("extend_ttl") or 0
+    grows = index.setting.config.backoff > 1 and longest
+    return max(longest, index.setting.nanoseconds("global_ttl") or 0) if grows else longest

@@ -8,7 +8,7 @@ from tests.soak.game import dropped
 from tests.soak.history import NEVER, Load, Violation
 from tests.soak.index import REVALIDATES, Index, KeyIndex, Origin
 
-OUTCOMES: Final = frozenset({"success", "covered", "uncovered"})
+OUTCOMES: Final = frozenset({"success", "covered", "uncovered", "forgets"})
 
 
 def judge_flights(index: Index) -> Iterator[Violation]:
@@ -18,6 +18,8 @@ def judge_flights(index: Index) -> Iterator[Violation]:
         yield from _dropped(index, key)
         yield from _dropped_runs(index, key)
         yield from _needed(index, key)
+        yield from _spared(index, key)
+        yield from _once(key)
     yield from _slots(index)
 
 
@@ -110,6 +112,36 @@ def _is_needless(index: Index, key: KeyIndex, origin: Origin, load: Load) -> boo
         if write.began < load.began and write.ended > origin.asked and not (own and write.number == origin.number)
     ]
     return not others
+
+
+def _spared(index: Index, key: KeyIndex) -> Iterator[Violation]:
+    """Law: while an extension stands nobody loads, whatever a reader demands.
+
+    An extension is known to have come about where a caller was given a stale value with the failure that it covers.
+    """
+    config = index.setting.config
+    least = index.setting.least(index.setting.nanoseconds("extend_ttl") or 0)
+    if least <= 0 or index.setting.loops > 1 or config.max_entries is not None or config.stale_if_error is not None:
+        return
+    covering = sorted(index.covering[key.key].items(), key=lambda item: item[1])
+    place, last = 0, None
+    for load in sorted(key.loads, key=lambda load: load.call.began):
+        while place < len(covering) and covering[place][1] < load.call.began:
+            last = index.origins[covering[place][0]]
+            place += 1
+        if last is None or last.load is None or load.began_at > last.stored_at + least:
+            continue
+        if not key.written_between(last.asked, load.began):
+            yield Violation("an extension spares the source", f"{load} at {load.began_at}, and {last} was covered")
+
+
+def _once(key: KeyIndex) -> Iterator[Violation]:
+    """Law: a call runs its callback for a key once at most while it waits."""
+    led: set[int] = set()
+    for load in key.loads:
+        if not load.background and id(load.call) in led:
+            yield Violation("a call waits for one load of its own", f"{load} is not its first")
+        led |= set() if load.background else {id(load.call)}
 
 
 def _ttl(index: Index, origin: Origin) -> int:

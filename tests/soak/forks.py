@@ -133,4 +133,6 @@ def expect(what: str, found: object, wanted: object) -> None:
 
 def play_forks(world: str, chance: random.Random, seconds: float) -> History:
     """Play a round of forks."""
-    return ForkGame(Setting(draw_config(chance), world, own_ttls=False), chance).play(seconds)
+    return ForkGame(Setting(draw_config(chance), world, own_ttls=False, observed=chance.random() < 0.8), chance).play(
+        seconds
+    )

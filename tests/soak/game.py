@@ -9,10 +9,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
-from returns.maybe import Some
+from returns.maybe import Maybe, Some
 from returns.result import Result, Success
 
-from lastcache import CacheClosedError, CachedValue, LastCache, LoadDroppedError, failed
+from lastcache import CacheClosedError, CachedValue, LastCache, LoadDroppedError, Strategy, failed
 from lastcache.core.states import Outcome
 from lastcache.tasks import AsyncLastCache
 from tests.soak.history import NEVER, Call, Clock, Err, History, Load, Refresh, Seen, Value, number_of, seen
@@ -24,7 +24,9 @@ Tasked: TypeAlias = AsyncLastCache[str, Value, Err]
 
 PATIENCE: Final = 20.0
 
-LOOKS: Final = ("peek", "ttl", "entries", "len", "stats")
+LOOKS: Final = ("peek", "entries", "len", "ttl and stats", "if_cached", "explain")
+
+STATES: Final = frozenset({"missing", "fresh", "due early", "expired", "extended", "refused", "remembered"})
 
 
 class SourceError(Exception):
@@ -67,7 +69,7 @@ class Game:
         self.kept: list[object] = []
 
     def ttl_of(self, value: Value) -> timedelta:
-        return timedelta(microseconds=value.ttl // MICRO)
+        return duration(value.ttl)
 
     def close(self, cache: Threaded | Tasked) -> None:
         write = self.history.write("close", None)
@@ -101,12 +103,18 @@ class Game:
             return False
         return True
 
-    def look(self, cache: Threaded | Tasked, kind: str, key: str) -> None:
-        call = self.history.call(kind, (key,))
-        self.guarded(kind, lambda: self.history.answered(call, self.looked(cache, kind, key)))
+    def look(self, cache: Threaded | Tasked, kind: str, key: str, max_stale: int | None) -> None:
+        call = self.history.call(kind, (key,), max_stale=max_stale if kind in {"if_cached", "explain"} else None)
+        self.guarded(kind, lambda: self.history.answered(call, self.looked(cache, call)))
 
-    def looked(self, cache: Threaded | Tasked, kind: str, key: str) -> dict[str, Seen]:
-        match kind:
+    def looked(self, cache: Threaded | Tasked, call: Call) -> dict[str, Seen]:
+        key = call.keys[0]
+        match call.kind:
+            case "if_cached":
+                given = self.given_if_cached(cache, call)
+                return {key: seen(given.unwrap())} if isinstance(given, Some) else {}
+            case "explain":
+                return self.explained(cache, call)
             case "peek":
                 found = cache.peek(key)
                 return {key: seen(Success(found.unwrap()))} if isinstance(found, Some) else {}
@@ -114,11 +122,31 @@ class Game:
                 return self.entries(cache)
             case "len":
                 self.check_count(len(cache))
-            case "stats":
-                self.check_count(cache.stats().entries)
             case _:
                 cache.ttl(key)
+                self.check_count(cache.stats().entries)
         return {}
+
+    def given_if_cached(self, cache: Threaded | Tasked, call: Call) -> Maybe[Answer]:
+        """Ask for what needs no load: by an argument or by a view, which is the same."""
+        if call.max_stale is None:
+            return cache.if_cached(call.keys[0])
+        max_stale = duration(call.max_stale)
+        if call.began % 2:
+            return cache.if_cached(call.keys[0], max_stale=max_stale)
+        return cache.demanding(max_stale=max_stale).if_cached(call.keys[0])
+
+    def explained(self, cache: Threaded | Tasked, call: Call) -> dict[str, Seen]:
+        """Have a key explained, and give what a call would be given at once."""
+        key = call.keys[0]
+        view = cache if call.max_stale is None else cache.demanding(max_stale=duration(call.max_stale))
+        explanation = view.explain(key, strategy=Strategy.STALE_WHILE_REVALIDATE if call.began % 2 else None)
+        if explanation.state not in STATES or f"({explanation.state}: " not in str(explanation):
+            self.history.note("explain names a state", f"{call}: {explanation}")
+        answer: Answer | None = getattr(explanation.decision, "answer", None)
+        cached: CachedValue[Value, Err] | None = getattr(explanation.decision, "cached", None)
+        answer = answer if cached is None else Success(cached)
+        return {} if answer is None else {key: seen(answer)}
 
     def entries(self, cache: Threaded | Tasked) -> dict[str, Seen]:
         entries = list(cache.entries())
@@ -147,8 +175,14 @@ class Game:
                 self.history.load_ended(load, "success")
                 return Success(Value(load.number, load.key, ttl))
             case fate:
+                load.remember_for = plan.remember_for
                 self.history.load_ended(load, fate)
-                return failed(Err(load.number, load.key), use_stale=fate == "covered")
+                return failed(
+                    Err(load.number, load.key),
+                    use_stale=fate == "covered",
+                    forget=fate == "forgets",
+                    remember_for=None if plan.remember_for is None else duration(plan.remember_for),
+                )
 
     def refresh_of(self, call: Call, refresh: object) -> Refresh:
         """Make the record of a refresh that was given; the same one is known by its identity."""
@@ -165,6 +199,11 @@ class Game:
         if record.ended == NEVER:
             raised = refresh.exception()
             self.history.refreshed(record, refresh.result() if raised is None else raised)
+
+
+def duration(nanoseconds: int) -> timedelta:
+    """Give a duration as users write it."""
+    return timedelta(microseconds=nanoseconds // MICRO)
 
 
 def is_numbered(raised: BaseException) -> bool:

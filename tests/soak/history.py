@@ -66,7 +66,10 @@ class Refresh:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One call of the cache by one player; ``within`` is the load whose callback made it."""
+    """One call of the cache by one player; ``within`` is the load whose callback made it.
+
+    ``max_stale`` is how stale a value it takes, in nanoseconds; None: any.
+    """
 
     kind: str
     keys: tuple[str, ...]
@@ -80,9 +83,11 @@ class Call:
     raised: BaseException | None = None
     refresh: Refresh | None = None
     cancelled: bool = False
+    max_stale: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind}{self.keys} by player {self.player} [{self.began}..{_number(self.ended)}]"
+        demand = "" if self.max_stale is None else f" with max_stale {self.max_stale}"
+        return f"{self.kind}{self.keys}{demand} by player {self.player} [{self.began}..{_number(self.ended)}]"
 
 
 @dataclass(eq=False, slots=True)
@@ -90,6 +95,7 @@ class Load:
     """One run of a callback for one key: in the player who called, or in the background.
 
     ``told``: an event told that it had landed. ``after``: when the same player ended the load before this one.
+    ``remember_for`` is that of its failure, in nanoseconds, if it has one.
     """
 
     number: int
@@ -106,6 +112,7 @@ class Load:
     told: int = NEVER
     told_at: int = NEVER
     ttl: int = 0
+    remember_for: int | None = None
     background: bool = False
     after: int = 0
 
@@ -184,8 +191,8 @@ class History:
         self._last: dict[tuple[int, str], Load] = {}
         self._latest: dict[int, int] = {}
 
-    def call(self, kind: str, keys: tuple[str, ...], within: Load | None = None) -> Call:
-        call = Call(kind, keys, self.player(), self.seq(), self.clock.now(), within)
+    def call(self, kind: str, keys: tuple[str, ...], within: Load | None = None, max_stale: int | None = None) -> Call:
+        call = Call(kind, keys, self.player(), self.seq(), self.clock.now(), within, max_stale=max_stale)
         self.calls.append(call)
         return call
 

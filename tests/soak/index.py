@@ -10,6 +10,7 @@ from tests.soak.setting import KEYS
 
 ASKS: Final = frozenset({"load_or_store", "load_or_store_with_ctx", "load_or_store_many"})
 REVALIDATES: Final = frozenset({"async_load_or_store", "async_load_or_store_with_ctx"})
+ANSWERS: Final = ASKS | REVALIDATES | {"if_cached"}
 
 
 class Given(NamedTuple):
@@ -98,19 +99,46 @@ class Index:
         self.raising: defaultdict[int, list[Call]] = defaultdict(list)
         for call in history.calls:
             self.raising[id(call.raised)].append(call)
+        self.covering: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self.known: dict[int, int] = {}
         self.known_at: dict[int, int] = {}
         self._learn(history)
+        self.forgotten = {key: Best(self._forgotten(each)) for key, each in self.keys.items()}
 
     def _learn(self, history: History) -> None:
         """Find out when each value and failure had landed at the latest: when it was given first, or told of."""
         for given in self.given:
             for token in (given.seen.value, given.seen.err):
                 self._known(token, given.ended, given.ended_at)
+            self._covering(given)
         for load in history.loads:
             self._known_by(load.number, load.told, load.told_at)
         for write in history.writes:
             self._known_by(write.number, write.ended, write.ended_at)
+
+    def _forgotten(self, key: KeyIndex) -> Iterator[tuple[int, int]]:
+        """Give when each failure that forgets was known, and when its load began, where nothing can have outrun it."""
+        for load in key.loads:
+            known = self.known[load.number]
+            if load.outcome != "forgets" or known == NEVER:
+                continue
+            written = any(write.began < known and write.ended > load.call.began for write in key.writes)
+            if not written and not self._ran_elsewhere(key, load, known):
+                yield known, load.began
+
+    def _ran_elsewhere(self, key: KeyIndex, load: Load, known: int) -> bool:
+        """Tell whether another event loop may have landed a load while this one ran."""
+        others = (other for other in key.loads if other.loop != load.loop and other.began < known)
+        return any(max(other.ended, self.known[other.number]) > load.call.began for other in others)
+
+    def _covering(self, given: Given) -> None:
+        """Write down when it was known first that stale data covers a failure."""
+        err = given.seen.err
+        if given.call.kind not in ANSWERS or not given.seen.stale or err is None or err.number not in self.origins:
+            return
+        load, covering = self.origins[err.number].load, self.covering[given.key]
+        if load is not None and load.outcome == "covered":
+            covering[err.number] = min(covering.get(err.number, NEVER), given.ended)
 
     def closed(self) -> int:
         """Give when the closing began."""

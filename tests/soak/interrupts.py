@@ -99,5 +99,6 @@ def play_interrupts(world: str, chance: random.Random, seconds: float) -> Histor
         interrupted=True,
         twice=chance.random() < 0.2,
         own_ttls=chance.random() < 0.2,
+        observed=chance.random() < 0.8,
     )
     return InterruptGame(setting, chance).play(seconds)

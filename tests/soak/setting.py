@@ -22,6 +22,7 @@ class Setting:
 
     ``interrupted``: signals or cancellations strike callers, so that what was told and what was given may differ.
     ``refuses``: an executor may refuse, or nobody may run what was queued. ``twice``: one call may be struck twice.
+    ``observed``: the cache has an observer.
     """
 
     config: Config
@@ -31,6 +32,7 @@ class Setting:
     twice: bool = False
     loops: int = 1
     own_ttls: bool = False
+    observed: bool = True
 
     @property
     def max_queued(self) -> int | None:
@@ -55,7 +57,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one callback does: pause, move the clock, ask for another key, and come to its end."""
+    """What one callback does: pause, move the clock, ask for another key, and come to its end.
+
+    ``remember_for`` is that of its failure, in nanoseconds, if it has one.
+    """
 
     fate: str = "success"
     pause: float = 0.0
@@ -63,16 +68,18 @@ class Plan:
     moves: int = 0
     ttl: int = 20 * MICRO
     cleanup: bool = False
+    remember_for: int | None = None
     nested: "Nested | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """What a callback asks the cache for."""
+    """What a callback asks the cache for, and how stale a value it takes."""
 
     kind: str
     key: str
     plan: Plan
+    max_stale: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Manners:
     raising: float
     striking: float
     nesting: float
+    demanding: float
     pauses: tuple[float, ...]
 
     def act(self, chance: random.Random) -> str:
@@ -136,10 +144,11 @@ def draw_manners(chance: random.Random) -> Manners:
         "expire": writes,
         "clear": 0.05 * writes,
         "peek": 1.0,
-        "ttl": 0.3,
+        "if_cached": chance.choice([0.3, 2.0]),
+        "explain": 0.5,
         "entries": 0.2,
         "len": 0.5,
-        "stats": 0.3,
+        "ttl and stats": 0.5,
         "move": chance.choice([1.0, 4.0]),
         "gate": 0.5,
     }
@@ -149,6 +158,7 @@ def draw_manners(chance: random.Random) -> Manners:
         raising=chance.choice([0.0, 0.05]),
         striking=chance.choice([0.0, 0.05]),
         nesting=chance.choice([0.0, 0.1]),
+        demanding=chance.choice([0.0, 0.2, 0.6]),
         pauses=chance.choice([(0.0,), (0.0, 0.0, 0.0001, 0.002), (0.0001, 0.001)]),
     )
 
@@ -161,8 +171,18 @@ def draw_fate(chance: random.Random, manners: Manners) -> str:
     if drawn < manners.striking + manners.raising:
         return "raise"
     if drawn < manners.striking + manners.raising + manners.failing:
-        return chance.choice(["covered", "covered", "uncovered"])
+        return chance.choice(["covered", "covered", "uncovered", "forgets"])
     return "success"
+
+
+def draw_demand(chance: random.Random, manners: Manners) -> int | None:
+    """Draw how stale a value a reader takes, in nanoseconds: none at all, some ticks, or any, as most readers do."""
+    return chance.choice([0, 0, 3, 30]) * MICRO if chance.random() < manners.demanding else None
+
+
+def draw_memory(chance: random.Random) -> int | None:
+    """Draw for how long a failure says that it is to be remembered, in nanoseconds; most do not say."""
+    return chance.choice([0, 2, 100]) * MICRO if chance.random() < 0.4 else None
 
 
 def draw_plan(chance: random.Random, manners: Manners, key: str) -> Plan:
@@ -174,10 +194,11 @@ def draw_plan(chance: random.Random, manners: Manners, key: str) -> Plan:
         moves=chance.choice([0, 1, 1, 2]),
         ttl=chance.choice([0, 2, 20, 100]) * MICRO,
         cleanup=chance.random() < 0.3,
+        remember_for=draw_memory(chance),
     )
     later = KEYS[KEYS.index(key) + 1 :]
     if not later or chance.random() >= manners.nesting:
         return plan
     inner = chance.choice(later)
     kind = chance.choice(["load_or_store", "async_load_or_store"])
-    return replace(plan, nested=Nested(kind, inner, draw_plan(chance, manners, inner)))
+    return replace(plan, nested=Nested(kind, inner, draw_plan(chance, manners, inner), draw_demand(chance, manners)))

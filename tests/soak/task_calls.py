@@ -18,10 +18,10 @@ from returns.result import Result
 
 from lastcache import CachedValue
 from lastcache.core.states import Outcome
-from lastcache.tasks import AsyncLastCache
-from tests.soak.game import LOOKS, CleanupError, Game, is_numbered
+from lastcache.tasks import AsyncLastCache, TaskCache
+from tests.soak.game import LOOKS, CleanupError, Game, duration, is_numbered
 from tests.soak.history import Call, Err, Load, Refresh, Value, seen
-from tests.soak.setting import KEYS, Nested, Plan, Setting, draw_plan
+from tests.soak.setting import KEYS, Nested, Plan, Setting, draw_demand, draw_plan
 
 
 class TaskPlayers:
@@ -62,7 +62,7 @@ class TaskCalls(Game):
             setting.config,
             clock=self.clock,
             ttl_for=self.ttl_of if setting.own_ttls else None,
-            observer=self.history.observe,
+            observer=self.history.observe if setting.observed else None,
         )
 
     async def act(self, chance: random.Random) -> None:
@@ -73,7 +73,7 @@ class TaskCalls(Game):
         elif kind == "gate":
             self.strike(chance)
         elif kind in LOOKS:
-            self.look(self.cache, kind, key)
+            self.look(self.cache, kind, key, draw_demand(chance, self.manners))
         elif kind == "load_or_store_many":
             await self.ask(kind, tuple(chance.sample(KEYS, chance.randint(1, 4))), chance)
         elif "load_or_store" in kind:
@@ -102,7 +102,7 @@ class TaskCalls(Game):
     async def shielded(self, kind: str, keys: tuple[str, ...], plan: Plan, cancelled: Callable[[], bool]) -> None:
         """Make a call; only a cancellation that came from outside is raised."""
         try:
-            await self.call(kind, keys, plan, None, cancelled)
+            await self.call(kind, keys, plan, cancelled, None, draw_demand(self.chance, self.manners))
         except anyio.get_cancelled_exc_class() as err:
             if not is_numbered(err):
                 raise
@@ -130,9 +130,15 @@ class TaskCalls(Game):
         await self.shielded(kind, keys, plan, lambda: task is not None and task.cancelling() > 0)
 
     async def call(
-        self, kind: str, keys: tuple[str, ...], plan: Plan, within: Load | None, cancelled: Callable[[], bool]
+        self,
+        kind: str,
+        keys: tuple[str, ...],
+        plan: Plan,
+        cancelled: Callable[[], bool],
+        within: Load | None = None,
+        max_stale: int | None = None,
     ) -> None:
-        call = self.history.call(kind, keys, within)
+        call = self.history.call(kind, keys, within, max_stale)
         self.doing[call.player] = f"{kind}{keys}"
         try:
             await self.called(call, plan)
@@ -144,24 +150,28 @@ class TaskCalls(Game):
             self.doing.pop(call.player, None)
 
     async def called(self, call: Call, plan: Plan) -> None:
-        key, load = call.keys[0], partial(self.load, call, plan)
+        key, load, cache = call.keys[0], partial(self.load, call, plan), self.view(call.max_stale)
         match call.kind:
             case "load_or_store":
-                self.history.answered(call, {key: seen(await self.cache.load_or_store(key, load))})
+                self.history.answered(call, {key: seen(await cache.load_or_store(key, load))})
             case "load_or_store_with_ctx":
-                answer = await self.cache.load_or_store_with_ctx(call, key, partial(self.load_with, plan))
+                answer = await cache.load_or_store_with_ctx(call, key, partial(self.load_with, plan))
                 self.history.answered(call, {key: seen(answer)})
             case "load_or_store_many":
-                answers = await self.cache.load_or_store_many(call.keys, partial(self.load_many, call, plan))
+                answers = await cache.load_or_store_many(call.keys, partial(self.load_many, call, plan))
                 self.history.answered(call, {each: seen(answer) for each, answer in answers.items()})
             case "async_load_or_store":
-                both = await self.cache.async_load_or_store(key, load)
+                both = await cache.async_load_or_store(key, load)
                 self.history.answered(call, {key: seen(both.map(lambda given: given.cached))})
                 self.watched(call, both.unwrap().refresh if is_successful(both) else None)
             case _:
-                both = await self.cache.async_load_or_store_with_ctx(call, key, partial(self.load_with, plan))
+                both = await cache.async_load_or_store_with_ctx(call, key, partial(self.load_with, plan))
                 self.history.answered(call, {key: seen(both.map(lambda given: given.cached))})
                 self.watched(call, both.unwrap().refresh if is_successful(both) else None)
+
+    def view(self, max_stale: int | None) -> TaskCache[str, Value, Err]:
+        """Give the cache, or what a reader with a demand has of it."""
+        return self.cache if max_stale is None else self.cache.demanding(max_stale=duration(max_stale))
 
     def watched(self, call: Call, refresh: "Awaitable[Result[CachedValue[Value, Err], Err]] | None") -> None:
         if refresh is None:
@@ -217,7 +227,7 @@ class TaskCalls(Game):
 
     async def nested(self, load: Load, nested: Nested) -> None:
         try:
-            await self.call(nested.kind, (nested.key,), nested.plan, load, lambda: False)
+            await self.call(nested.kind, (nested.key,), nested.plan, lambda: False, load, nested.max_stale)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as err:

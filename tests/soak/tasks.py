@@ -132,6 +132,7 @@ def play_tasks(world: str, chance: random.Random, seconds: float) -> History:
         world,
         interrupted=chance.random() < 0.7,
         own_ttls=chance.random() < 0.3,
+        observed=chance.random() < 0.8,
         loops=2 if world == "loops" else 1,
     )
     game = TaskGame(setting, chance)

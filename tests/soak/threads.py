@@ -15,10 +15,11 @@ from returns.pipeline import is_successful
 
 from lastcache import LastCache
 from lastcache.core.states import Outcome
+from lastcache.threads import ThreadCache
 from tests.kit import in_thread
-from tests.soak.game import LOOKS, PATIENCE, Answer, Game, Refusal, is_numbered
+from tests.soak.game import LOOKS, PATIENCE, Answer, Game, Refusal, duration, is_numbered
 from tests.soak.history import Call, Err, History, Load, Value, seen
-from tests.soak.setting import KEYS, Plan, Setting, draw_config, draw_plan
+from tests.soak.setting import KEYS, Plan, Setting, draw_config, draw_demand, draw_plan
 
 PLAYERS: Final = 7
 
@@ -52,7 +53,7 @@ class ThreadGame(Game):
             setting.config,
             clock=self.clock,
             ttl_for=self.ttl_of if setting.own_ttls else None,
-            observer=self.history.observe,
+            observer=self.history.observe if setting.observed else None,
             executor=None if self.pool is None else self.execute,
         )
 
@@ -75,7 +76,7 @@ class ThreadGame(Game):
             gate = chance.choice(self.gates)
             (gate.clear if gate.is_set() else gate.set)()
         elif kind in LOOKS:
-            self.look(self.cache, kind, key)
+            self.look(self.cache, kind, key, draw_demand(chance, self.manners))
         elif "load_or_store" in kind:
             self.ask(kind, self.keys_of(kind, key, chance), draw_plan(chance, self.manners, KEYS[-1]), chance)
         else:
@@ -89,11 +90,13 @@ class ThreadGame(Game):
         planned = plan if kind == "load_or_store_many" else draw_plan(chance, self.manners, keys[0])
         self.doing[self.history.player()] = f"{kind}{keys}"
         with suppress(BaseException):  # it is written down, and judged later
-            self.call(kind, keys, planned, None)
+            self.call(kind, keys, planned, None, draw_demand(chance, self.manners))
         self.doing.pop(self.history.player(), None)
 
-    def call(self, kind: str, keys: tuple[str, ...], plan: Plan, within: Load | None) -> None:
-        call = self.history.call(kind, keys, within)
+    def call(
+        self, kind: str, keys: tuple[str, ...], plan: Plan, within: Load | None, max_stale: int | None = None
+    ) -> None:
+        call = self.history.call(kind, keys, within, max_stale)
         try:
             self.called(call, plan)
         except BaseException as err:
@@ -101,24 +104,28 @@ class ThreadGame(Game):
             raise
 
     def called(self, call: Call, plan: Plan) -> None:
-        key = call.keys[0]
+        key, cache = call.keys[0], self.view(call.max_stale)
         match call.kind:
             case "load_or_store":
-                self.history.answered(call, {key: seen(self.cache.load_or_store(key, partial(self.load, call, plan)))})
+                self.history.answered(call, {key: seen(cache.load_or_store(key, partial(self.load, call, plan)))})
             case "load_or_store_with_ctx":
-                answer = self.cache.load_or_store_with_ctx(call, key, partial(self.load_with, plan))
+                answer = cache.load_or_store_with_ctx(call, key, partial(self.load_with, plan))
                 self.history.answered(call, {key: seen(answer)})
             case "load_or_store_many":
-                answers = self.cache.load_or_store_many(call.keys, partial(self.load_many, call, plan))
+                answers = cache.load_or_store_many(call.keys, partial(self.load_many, call, plan))
                 self.history.answered(call, {each: seen(answer) for each, answer in answers.items()})
             case "async_load_or_store":
-                both = self.cache.async_load_or_store(key, partial(self.load, call, plan))
+                both = cache.async_load_or_store(key, partial(self.load, call, plan))
                 self.history.answered(call, {key: seen(both.map(lambda given: given.cached))})
                 self.watched(call, both.unwrap().refresh if is_successful(both) else None)
             case _:
-                both = self.cache.async_load_or_store_with_ctx(call, key, partial(self.load_with, plan))
+                both = cache.async_load_or_store_with_ctx(call, key, partial(self.load_with, plan))
                 self.history.answered(call, {key: seen(both.map(lambda given: given.cached))})
                 self.watched(call, both.unwrap().refresh if is_successful(both) else None)
+
+    def view(self, max_stale: int | None) -> ThreadCache[str, Value, Err]:
+        """Give the cache, or what a reader with a demand has of it."""
+        return self.cache if max_stale is None else self.cache.demanding(max_stale=duration(max_stale))
 
     def watched(self, call: Call, refresh: "Future[Answer] | None") -> None:
         if refresh is not None:
@@ -161,7 +168,7 @@ class ThreadGame(Game):
         if plan.nested is None:
             return
         try:
-            self.call(plan.nested.kind, (plan.nested.key,), plan.nested.plan, load)
+            self.call(plan.nested.kind, (plan.nested.key,), plan.nested.plan, load, plan.nested.max_stale)
         except BaseException as err:
             if is_numbered(err):
                 raise
@@ -208,6 +215,7 @@ def thread_setting(world: str, chance: random.Random) -> Setting:
         world,
         refuses=world == "executors" and chance.random() < 0.6,
         own_ttls=chance.random() < 0.3,
+        observed=chance.random() < 0.8,
     )
 
 
