@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from lastcache import CacheClosedError, Config, LoadDroppedError
-from lastcache.events import Loaded, LoadRaised, Stats
+from lastcache.events import Joined, Loaded, LoadRaised, LoadStarted, ServedStale, Stats, Waited
 from tests.kit import ticks
 from tests.soak.__main__ import WORLDS, Report, main, soak
 from tests.soak.game import CleanupError, SourceError
@@ -47,8 +47,8 @@ class Scene:
             self.history.clock.move()
         return self
 
-    def asks(self, kind: str = "load_or_store", *keys: str) -> Call:
-        return self.history.call(kind, keys or ("a",))
+    def asks(self, kind: str = "load_or_store", *keys: str, max_stale: int | None = None) -> Call:
+        return self.history.call(kind, keys or ("a",), max_stale=max_stale)
 
     def loads(self, call: Call, outcome: str = "success", raised: BaseException | None = None) -> Load:
         load = self.history.load(call, call.keys[0])
@@ -60,10 +60,11 @@ class Scene:
         self.history.answered(call, {call.keys[0]: seen})
         return call
 
-    def loaded(self, outcome: str = "success") -> Load:
+    def loaded(self, outcome: str = "success", remember_for: int | None = None) -> Load:
         """Have a call load in the foreground, and get what came of it."""
         call = self.asks()
         load = self.loads(call, outcome)
+        load.remember_for = remember_for
         self.given(call, fresh(load) if outcome == "success" else Seen(None, stale=False, err=Err(load.number, "a")))
         return load
 
@@ -96,6 +97,10 @@ def covered(old: Load, failure: Load) -> Seen:
     return Seen(value(old), stale=True, err=Err(failure.number, "a"))
 
 
+def failure_of(load: Load) -> Seen:
+    return Seen(None, stale=False, err=Err(load.number, "a"))
+
+
 def test_a_clean_history() -> None:
     """Loads, hits, joins, covered failures, refreshes, writes and what they outrun break no law."""
     scene = Scene(Config(global_ttl=ticks(20), extend_ttl=ticks(5)))
@@ -119,6 +124,27 @@ def test_a_clean_history() -> None:
     scene.by(1).history.load_ended(late, "success")
     scene.given(outrun, fresh(late))
     scene.given(scene.asks(), Seen(newer))
+    assert list(judge(scene.history)) == []
+
+
+def test_a_clean_history_of_demands_and_of_failures_that_forget() -> None:
+    """Readers with demands, failures with memories of their own, and looks that load nothing break no law."""
+    scene = Scene(Config(global_ttl=ticks(20), extend_ttl=ticks(5)))
+    first = scene.loaded()
+    scene.moved(21)
+    scene.given(scene.asks("if_cached"), Seen(value(first), stale=True))
+    leader = scene.asks()
+    failure = scene.loads(leader, "covered")
+    scene.given(leader, covered(first, failure))
+    scene.moved(2)
+    scene.given(scene.asks(max_stale=0), failure_of(failure))
+    scene.given(scene.asks("if_cached", max_stale=5000), covered(first, failure))
+    scene.moved(4)
+    gone = scene.loaded("forgets", 9000)
+    scene.moved(9)
+    scene.given(scene.asks("if_cached"), failure_of(gone))
+    scene.moved(1)
+    scene.given(scene.asks(), fresh(scene.loaded()))
     assert list(judge(scene.history)) == []
 
 
@@ -169,6 +195,82 @@ def unmarked_after_expire(scene: Scene) -> None:
 def remembered_too_long(scene: Scene) -> None:
     failure = scene.loaded("uncovered")
     scene.moved(4).given(scene.asks(), Seen(None, stale=False, err=Err(failure.number, "a")))
+
+
+def remembered_longer_than_it_says(scene: Scene) -> None:
+    failure = scene.loaded("uncovered", 1000)
+    scene.moved(2).given(scene.asks(), failure_of(failure))
+
+
+def remembered_though_it_says_not_at_all(scene: Scene) -> None:
+    failure = scene.loaded("forgets", 0)
+    scene.given(scene.asks(), failure_of(failure))
+
+
+def given_though_forgotten(scene: Scene) -> None:
+    load = scene.loaded()
+    scene.moved(21).loaded("forgets", 0)
+    call = scene.asks()
+    scene.given(call, covered(load, scene.loads(call, "covered")))
+
+
+def shown_though_forgotten(scene: Scene) -> None:
+    old = scene.writes("set")
+    scene.moved(21).loaded("forgets", 0)
+    scene.given(scene.asks("peek"), Seen(old, stale=True))
+
+
+def too_stale_for_a_strict_reader(scene: Scene) -> None:
+    load = scene.loaded()
+    call = scene.moved(21).asks(max_stale=0)
+    scene.given(call, covered(load, scene.loads(call, "covered")))
+
+
+def too_stale_for_a_tolerant_reader(scene: Scene) -> None:
+    load = scene.loaded()
+    call = scene.moved(24).asks("async_load_or_store", max_stale=3000)
+    scene.given(call, Seen(value(load), stale=True))
+    call.refresh = Refresh(1)
+
+
+def too_stale_without_a_load(scene: Scene) -> None:
+    load = scene.loaded()
+    scene.moved(24).given(scene.asks("if_cached", max_stale=3000), Seen(value(load), stale=True))
+
+
+def past_what_is_given_without_a_load(scene: Scene) -> None:
+    load = scene.loaded()
+    scene.moved(26).given(scene.asks("if_cached"), Seen(value(load), stale=True))
+
+
+def past_an_extension_without_a_load(scene: Scene) -> None:
+    load = scene.loaded()
+    call = scene.moved(21).asks()
+    failure = scene.loads(call, "covered")
+    scene.given(call, covered(load, failure))
+    scene.moved(6).given(scene.asks("if_cached"), covered(load, failure))
+
+
+def behind_an_extension_that_is_over(scene: Scene) -> None:
+    load = scene.loaded()
+    call = scene.moved(21).asks()
+    failure = scene.loads(call, "covered")
+    scene.given(call, covered(load, failure))
+    scene.moved(6).given(scene.asks(max_stale=0), failure_of(failure))
+
+
+def loaded_in_an_extension(scene: Scene) -> None:
+    load = scene.loaded()
+    call = scene.moved(21).asks()
+    scene.given(call, covered(load, scene.loads(call, "covered")))
+    strict = scene.asks(max_stale=0)
+    scene.given(strict, fresh(scene.loads(strict)))
+
+
+def twice_for_one_call(scene: Scene) -> None:
+    call = scene.asks()
+    scene.loads(call, "uncovered")
+    scene.given(call, fresh(scene.loads(call)))
 
 
 def past_stale_if_error(scene: Scene) -> None:
@@ -315,14 +417,78 @@ def untold(scene: Scene) -> None:
 
 
 def told_in_vain(scene: Scene) -> None:
+    scene.history.observe(LoadStarted("a", background=False))
     scene.history.observe(Loaded("a", timedelta(0), background=False))
     counted(scene, loaded=1)
 
 
 def told_and_not_counted(scene: Scene) -> None:
     shared(scene, SourceError(1))
+    scene.history.observe(LoadStarted("a", background=False))
     scene.history.observe(LoadRaised("a", SourceError(1), background=False))
     counted(scene)
+
+
+def stale_and_untold(scene: Scene) -> None:
+    old = scene.writes("set")
+    scene.moved(21).given(scene.asks("if_cached"), Seen(old, stale=True))
+    counted(scene)
+
+
+def stale_and_told_with_another_error(scene: Scene) -> None:
+    old = scene.writes("set")
+    scene.moved(21).given(scene.asks("if_cached"), Seen(old, stale=True))
+    scene.history.observe(ServedStale("a", Err(99, "a")))
+    counted(scene, served_stale=1)
+
+
+def starts(scene: Scene, key: str, number: int) -> None:
+    scene.history.observe(LoadStarted(key, background=False, load=number))
+
+
+def ends(scene: Scene, key: str, number: int, *, background: bool = False) -> None:
+    scene.history.observe(Loaded(key, timedelta(0), background, load=number))
+
+
+def started_twice(scene: Scene) -> None:
+    starts(scene, "a", 1)
+    starts(scene, "a", 1)
+
+
+def ended_twice(scene: Scene) -> None:
+    starts(scene, "a", 1)
+    ends(scene, "a", 1)
+    ends(scene, "a", 1)
+
+
+def ended_before_it_started(scene: Scene) -> None:
+    ends(scene, "a", 1)
+    starts(scene, "a", 1)
+
+
+def ended_as_another(scene: Scene) -> None:
+    starts(scene, "a", 1)
+    ends(scene, "b", 1)
+
+
+def ended_elsewhere(scene: Scene) -> None:
+    starts(scene, "a", 1)
+    ends(scene, "a", 1, background=True)
+
+
+def started_and_never_ended(scene: Scene) -> None:
+    starts(scene, "a", 1)
+    counted(scene)
+
+
+def waited_before_it_joined(scene: Scene) -> None:
+    scene.history.observe(Joined("b"))
+    scene.history.observe(Waited("a", timedelta(0)))
+
+
+def joined_and_never_waited(scene: Scene) -> None:
+    scene.history.observe(Joined("a"))
+    counted(scene, joined=1)
 
 
 def too_many_misses(scene: Scene) -> None:
@@ -331,6 +497,11 @@ def too_many_misses(scene: Scene) -> None:
 
 COUNTS: Final = "what is told and counted is what happened"
 STRIKES: Final = "what strikes one reaches nobody else"
+REMEMBERED: Final = "a failure is remembered no longer than it may be"
+FORGOTTEN: Final = "what was forgotten is not given again"
+TOO_STALE: Final = "no reader is given what is too stale for it"
+ENDED: Final = "a load ends once, as the one that it started as"
+WAITED: Final = "who has waited has joined"
 
 BROKEN: Final[list[tuple[Callable[[Scene], None], str]]] = [
     (invented, "nothing is invented"),
@@ -341,7 +512,19 @@ BROKEN: Final[list[tuple[Callable[[Scene], None], str]]] = [
     (after_delete, "nothing from before a write is given"),
     (joined_after_set, "nothing from before a write is given"),
     (unmarked_after_expire, "nothing from before an expire is given unmarked"),
-    (remembered_too_long, "a failure is remembered no longer than it may be"),
+    (remembered_too_long, REMEMBERED),
+    (remembered_longer_than_it_says, REMEMBERED),
+    (remembered_though_it_says_not_at_all, REMEMBERED),
+    (given_though_forgotten, FORGOTTEN),
+    (shown_though_forgotten, FORGOTTEN),
+    (too_stale_for_a_strict_reader, TOO_STALE),
+    (too_stale_for_a_tolerant_reader, TOO_STALE),
+    (too_stale_without_a_load, TOO_STALE),
+    (past_what_is_given_without_a_load, "no stale value outlives its window"),
+    (past_an_extension_without_a_load, "no stale value outlives its window"),
+    (behind_an_extension_that_is_over, REMEMBERED),
+    (loaded_in_an_extension, "an extension spares the source"),
+    (twice_for_one_call, "a call waits for one load of its own"),
     (past_stale_if_error, "no stale value outlives its window"),
     (past_stale_while_revalidate, "no stale value outlives its window"),
     (without_a_cause, "a stale value has its cause"),
@@ -367,6 +550,16 @@ BROKEN: Final[list[tuple[Callable[[Scene], None], str]]] = [
     (told_in_vain, COUNTS),
     (told_and_not_counted, COUNTS),
     (too_many_misses, COUNTS),
+    (stale_and_untold, COUNTS),
+    (stale_and_told_with_another_error, COUNTS),
+    (started_twice, "a load starts once"),
+    (ended_twice, ENDED),
+    (ended_before_it_started, "no load ends that has not started"),
+    (ended_as_another, ENDED),
+    (ended_elsewhere, ENDED),
+    (started_and_never_ended, COUNTS),
+    (waited_before_it_joined, WAITED),
+    (joined_and_never_waited, WAITED),
 ]
 
 

@@ -5,10 +5,17 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from lastcache.events import Joined, Loaded, LoadFailed, LoadRaised, LoadStarted, Waited
+from tests.soak.counts import LAW
 from tests.soak.history import Err, Violation
 from tests.soak.index import Index
 
-LAW: Final = "each load is told from its start to its end"
+STARTS: Final = "a load starts once"
+
+ENDED: Final = "a load ends once, as the one that it started as"
+
+UNSTARTED: Final = "no load ends that has not started"
+
+WAITED: Final = "who has waited has joined"
 
 End: TypeAlias = Loaded[str] | LoadFailed[str, Err] | LoadRaised[str]
 
@@ -32,7 +39,7 @@ def _in_order(index: Index) -> Iterator[Violation]:
     for _, event in sorted(index.history.events, key=lambda each: each[0]):
         if isinstance(event, LoadStarted):
             if event.load in started:
-                yield Violation(LAW, f"{event} started twice, by number {event.load}")
+                yield Violation(STARTS, f"{event} started twice, by number {event.load}")
             started[event.load] = event
         elif isinstance(event, ENDS):
             yield from _end(event, started.get(event.load), ended.get(event.load))
@@ -41,11 +48,11 @@ def _in_order(index: Index) -> Iterator[Violation]:
 
 def _end(event: End, start: LoadStarted[str] | None, before: End | None) -> Iterator[Violation]:
     if start is None:
-        yield Violation(LAW, f"{event} ended without a start, by number {event.load}")
+        yield Violation(UNSTARTED, f"{event} ended without a start, by number {event.load}")
     elif (start.key, start.background) != (event.key, event.background):
-        yield Violation(LAW, f"{event} is the end of {start}, by number {event.load}")
+        yield Violation(ENDED, f"{event} is the end of {start}, by number {event.load}")
     if before is not None:
-        yield Violation(LAW, f"{event} ended twice, by number {event.load}: before it came {before}")
+        yield Violation(ENDED, f"{event} ended twice, by number {event.load}: before it came {before}")
 
 
 def _waits(index: Index) -> Iterator[Violation]:
@@ -57,7 +64,7 @@ def _waits(index: Index) -> Iterator[Violation]:
         elif isinstance(event, Waited):
             waiting[event.key] -= 1
             if waiting[event.key] < 0:
-                yield Violation("who has waited has joined", f"{event} came before it had joined")
+                yield Violation(WAITED, f"{event} came before it had joined")
                 waiting[event.key] = 0
 
 
@@ -71,4 +78,4 @@ def _complete(index: Index, at: int) -> Iterator[Violation]:
         yield Violation(LAW, f"started: {started}; ended: {ended}; ran: {ran}")
     kinds = Counter(type(event) for event in events)
     if kinds[Joined] != kinds[Waited]:
-        yield Violation("who has waited has joined", f"{kinds[Joined]} joined, and {kinds[Waited]} have waited")
+        yield Violation(WAITED, f"{kinds[Joined]} joined, and {kinds[Waited]} have waited")
