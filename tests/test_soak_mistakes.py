@@ -9,7 +9,7 @@ import pytest
 from returns.result import Failure, Result
 
 from lastcache import CachedValue, LoadFailure, Strategy
-from lastcache._shell import demanding, facade, inflight
+from lastcache._shell import demanding, facade, inflight, looks
 from lastcache._shell.calls import Calls
 from lastcache._shell.demanding import DemandingCalls
 from lastcache._shell.reports import Reports
@@ -169,7 +169,7 @@ def _if_cached_with(give: Callable[[Any, Any, Any], Any]) -> Any:
 
     def if_cached(self: Any, key: Any, *, max_stale: Any = None) -> Any:
         self._shell.check_open()
-        answer = self._shell.read_now(facade.if_cached, self._shell.state, key, self._within(max_stale))
+        answer = self._shell.read_now(looks.if_cached, self._shell.state, key, self._within(max_stale))
         return Nothing if answer is None else Some(give(self._shell, key, answer))
 
     return if_cached
@@ -191,14 +191,12 @@ def gives_without_a_load_past_the_window(patch: pytest.MonkeyPatch) -> None:
 
 def gives_without_a_load_what_is_too_stale(patch: pytest.MonkeyPatch) -> None:
     """``if_cached`` takes no notice of a demand."""
-    if_cached = facade.if_cached
-    patch.setattr(facade, "if_cached", lambda now, state, key, _max_stale: if_cached(now, state, key, FOREVER))
+    patch.setattr(facade, "if_cached", lambda now, state, key, _max_stale: looks.if_cached(now, state, key, FOREVER))
 
 
 def explains_the_past(patch: pytest.MonkeyPatch) -> None:
     """``explain`` does not ask the clock."""
-    explained = facade.explained
-    patch.setattr(facade, "explained", lambda _now, *others: explained(0, *others))
+    patch.setattr(facade, "explained", lambda _now, *others: looks.explained(0, *others))
 
 
 def explains_by_raising(patch: pytest.MonkeyPatch) -> None:

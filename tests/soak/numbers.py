@@ -49,7 +49,8 @@ def _in_order(index: Index) -> Iterator[Violation]:
 def _end(event: End, start: LoadStarted[str] | None, before: End | None) -> Iterator[Violation]:
     if start is None:
         yield Violation(UNSTARTED, f"{event} ended without a start, by number {event.load}")
-    elif (start.key, start.background) != (event.key, event.background):
+        return
+    if (start.key, start.background) != (event.key, event.background):
         yield Violation(ENDED, f"{event} is the end of {start}, by number {event.load}")
     if before is not None:
         yield Violation(ENDED, f"{event} ended twice, by number {event.load}: before it came {before}")
