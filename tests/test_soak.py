@@ -579,6 +579,28 @@ def test_a_law_is_broken(act: Callable[[Scene], None], law: str) -> None:
     assert scene.laws() == {law}
 
 
+def test_an_extension_ends_for_who_loads_nothing() -> None:
+    """What covers a failure is given without a load while the extension stands, and not after it."""
+    scene = Scene(Config(global_ttl=ticks(20), extend_ttl=ticks(5), stale_while_revalidate=ticks(0)))
+    load = scene.loaded()
+    call = scene.moved(21).asks()
+    failure = scene.loads(call, "covered")
+    scene.given(call, covered(load, failure))
+    scene.moved(5).given(scene.asks("if_cached"), covered(load, failure))
+    assert scene.laws() == set()
+    scene.moved(1).given(scene.asks("if_cached"), covered(load, failure))
+    assert scene.laws() == {"an extension ends"}
+
+
+@pytest.mark.parametrize(("counts", "laws"), [({"loaded": 1}, set[str]()), ({"loaded": 2}, {COUNTS})])
+def test_without_an_observer_the_counts_are_judged(counts: dict[str, int], laws: set[str]) -> None:
+    """Nothing is told there, so that nothing is compared with events."""
+    scene = Scene(observed=False)
+    scene.loaded()
+    counted(scene, misses=1, **counts)
+    assert scene.laws() == laws
+
+
 def test_a_report() -> None:
     """It counts by world and law, and keeps one example of each."""
     report = Report()

@@ -118,7 +118,8 @@ def _refreshes(index: Index, told: Counter[str], at: int) -> Iterator[Violation]
         yield Violation(LAW, f"{told['RefreshRefused']} x RefreshRefused, and {seen} refreshes were dropped")
     config = index.setting.config
     # A reader with a demand may find the stale value too stale for it by then, and is not given its refresh.
-    unseen = sum(call.max_stale is not None and call.kind in REVALIDATES for call in index.history.calls)
+    demanding = [call for call in index.history.calls if call.max_stale is not None and call.kind in REVALIDATES]
+    unseen = sum(call.refresh is None for call in demanding)
     visible = config.soft_timeout is None and config.refresh_after is None and not index.setting.interrupted
     if visible and told["RefreshRefused"] > seen + unseen:
         yield Violation(LAW, f"{told['RefreshRefused']} x RefreshRefused, and only {seen} refreshes were dropped")
