@@ -1,0 +1,1 @@
+"""Two small services that cache an upstream, in tasks and in threads, and what drives them through an outage."""
