@@ -6,7 +6,6 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import FrameType, TracebackType
 from typing import Final, cast
 
-_PACKAGE: Final = __name__.partition(".")[0]
 _MAY_REST: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _YIELD: Final = opmap["YIELD_VALUE"]
 
@@ -35,10 +34,6 @@ def _clear_all(trace: TracebackType | None) -> None:
     while trace is not None:
         _clear(trace.tb_frame)
         trace = trace.tb_next
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE
 
 
 def _clear(frame: FrameType) -> None:

@@ -23,15 +23,15 @@ V = TypeVar("V")
 
 client = httpx.AsyncClient(base_url=domain.UPSTREAM, timeout=domain.PATIENCE)
 metrics = PrometheusMetrics()
-prices = AsyncLastCache[str, float, Error](domain.POLICY, observer=metrics.observer("prices"), name="prices")
-users = AsyncLastCache[str, str, Error](domain.POLICY, observer=metrics.observer("users"), name="users")
+prices = AsyncLastCache[str, float, Error](domain.POLICY, observer=metrics.observer(), name="prices")
+users = AsyncLastCache[str, str, Error](domain.POLICY, observer=metrics.observer(), name="users")
 audited_prices = prices.demanding(max_stale=domain.AUDITED)
-metrics.watch("prices", prices)
-metrics.watch("users", users)
+metrics.watch(prices)
+metrics.watch(users)
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
     """End the loads in the background before the client that they use."""
     async with client, prices, users:
         yield
