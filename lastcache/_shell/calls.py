@@ -20,6 +20,7 @@ from lastcache._shell.inflight import INSIDE
 from lastcache._shell.outcomes import check_outcome
 from lastcache._shell.place import Place
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load
+from lastcache._shell.reports import Number
 from lastcache._shell.shell import Shell
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import kept_error, settle
@@ -199,8 +200,7 @@ class Calls(Shell[K, V, E, C]):
                 return step
         node.calling = True
         if self.reports.observed:
-            flight.number = self.reports.number()
-            self.reports.begin(key, flight.number, background=strategy is None)
+            self.reports.begin(key, flight, background=strategy is None)
         try:
             outcome: Outcome[V, E] = callback(key)
             if place.awaited is not None:
@@ -258,15 +258,16 @@ class Calls(Shell[K, V, E, C]):
         return found
 
     async def _ask_uncached(self, place: Place[K, V, E, C], key: K, callback: C, now: int) -> Landing[V, E]:
-        number = self.reports.number() if self.reports.observed else 0
-        if number:
-            self.reports.begin(key, number, background=False)
+        load = Number()
         try:
+            if self.reports.observed:
+                self.reports.begin(key, load, background=False)
             returned = await self._attempt(place, callback, key)
         except BaseException as err:
-            self.reports.load(key, Raised(err, None), now, now, background=False, number=number)
+            if load.number or not self.reports.observed:
+                self.reports.load(key, Raised(err, None), now, now, background=False, number=load.number)
             raise
-        return self.uncached(key, returned, now, number)
+        return self.uncached(key, returned, now, load.number)
 
     async def _attempt(self, place: Place[K, V, E, C], callback: C, key: K) -> Returned[V, E] | Raised:
         """Call ``callback``. What it raises comes back as a value, except what is meant for one caller alone."""

@@ -188,11 +188,11 @@ class CacheState(Generic[K, V, E, C]):
     def land(self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None) -> Landing[V, E]:
         """Settle ``outcome`` where ``flight`` is attached, and end it; an outrun flight stores nothing."""
         flight.landed_at = now
-        flight.outcome = outcome
         entry = self.entries.get(key) if key in self.entries.stored else None
         running = self.loads.traffic.get(key)
         if not is_attached(running, flight):
             answer = outrun(entry, outcome, now)
+            flight.outcome = outcome
             self._end(key, flight, answer)
             return answer
         answer, settled = settle(self.policy, entry, outcome, now, ttl=ttl, draw=self._draw())
@@ -202,6 +202,7 @@ class CacheState(Generic[K, V, E, C]):
         del self.loads.traffic[key]
         if self.loads.kept or self.loads.forgotten:  # What an interrupt left there.
             self.loads.land(key, flight)
+        flight.outcome = outcome
         flight.landing = answer
         if len(self.places) > 1 and type(outcome) is SUCCESS:
             flight.replaced = flight.replaced, self._outrun(key)

@@ -11,6 +11,7 @@ from lastcache._shell.flight import Flight, Landing, Raised, Stale
 from lastcache._shell.guard import inside
 from lastcache._shell.place import Place
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
+from lastcache._shell.reports import Number
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.values import SUCCESS
 
@@ -123,9 +124,8 @@ class CallsOfMany(Calls[K, V, E, C]):
         if self.reports.observed:
             first = 0
             for key, flight in batch.own.items():
-                flight.number = self.reports.number()
+                self.reports.begin(key, flight, background=False, batch=first)
                 first = first or flight.number
-                self.reports.begin(key, flight.number, background=False, batch=first)
         returned = await self._attempt_many(place, callback, tuple(batch.own))
         each = {key: self._one_of(key, returned) for key in batch.own}
         batch.node.calling = False
@@ -182,24 +182,26 @@ class CallsOfMany(Calls[K, V, E, C]):
         }
         missing = tuple(key for key in keys if key not in landings)
         if missing:
-            numbers = dict.fromkeys(missing, 0)
-            returned = await self._attempt_uncached(place, callback, numbers, now)
-            landings |= {key: self.uncached(key, self._one_of(key, returned), now, numbers[key]) for key in missing}
+            loads = {key: Number() for key in missing}
+            returned = await self._attempt_uncached(place, callback, loads, now)
+            landings |= {
+                key: self.uncached(key, self._one_of(key, returned), now, loads[key].number) for key in missing
+            }
         return landings
 
     async def _attempt_uncached(
-        self, place: Place[K, V, E, C], callback: Any, numbers: dict[K, int], now: int
+        self, place: Place[K, V, E, C], callback: Any, loads: Mapping[K, Number], now: int
     ) -> Mapping[K, Outcome[V, E]] | Raised:
-        """Call ``callback``, and tell of its loads, whose numbers are written down in ``numbers``."""
+        """Call ``callback``, and tell of its ``loads``."""
         first = 0
         try:
             if self.reports.observed:
-                for key in tuple(numbers):
-                    numbers[key] = number = self.reports.number()
-                    first = first or number
-                    self.reports.begin(key, number, background=False, batch=first)
-            return await self._attempt_many(place, callback, tuple(numbers))
+                for key, load in loads.items():
+                    self.reports.begin(key, load, background=False, batch=first)
+                    first = first or load.number
+            return await self._attempt_many(place, callback, tuple(loads))
         except BaseException as err:
-            for key, number in numbers.items():
-                self.reports.load(key, Raised(err, None), now, now, background=False, number=number)
+            for key, load in loads.items():
+                if load.number or not self.reports.observed:
+                    self.reports.load(key, Raised(err, None), now, now, background=False, number=load.number)
             raise

@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 from functools import partial
 from itertools import count
-from typing import Final, Generic, TypeVar, final
+from typing import Final, Generic, Protocol, TypeVar, final
 
 from lastcache._checks import duration_of
 from lastcache._shell.flight import Raised
@@ -46,6 +46,28 @@ KINDS: Final = (
 )
 
 
+class Numbered(Protocol):
+    """What has the number of a load."""
+
+    number: int
+
+
+@final
+class Number:
+    """The number of a load that no flight leads."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
+def _begun(event: Event[K, E], flight: Numbered | None) -> Event[K, E]:
+    if flight is not None and isinstance(event, LoadStarted):
+        flight.number = event.load
+    return event
+
+
 @final
 class Reports(Generic[K, E]):
     """The counts of one cache, and its observer.
@@ -66,16 +88,14 @@ class Reports(Generic[K, E]):
         self._counts: dict[object, int] = dict.fromkeys(KINDS, 0)
         self._complained = set[type[Exception]]()
 
-    def number(self) -> int:
-        """Give a number for the next load."""
-        return next(self._numbers)
-
-    def begin(self, key: K, number: int, *, background: bool, batch: int = 0) -> None:
+    def begin(self, key: K, flight: Numbered, *, background: bool, batch: int = 0) -> None:
         """Tell of a callback that is about to run, in the context in which it will run.
 
+        The flight has its number from the very call of the observer on: an end is told only of what has begun.
         ``batch`` is the number of the first load of the same callback, if this is not the first.
         """
-        self._tell(LoadStarted(key, background, number, batch or number, cache=self._name))
+        number = next(self._numbers)
+        self._tell(LoadStarted(key, background, number, batch or number, cache=self._name), flight)
 
     def load(
         self,
@@ -129,15 +149,15 @@ class Reports(Generic[K, E]):
         self._counts[kind] += 1
         return self._observer is not None
 
-    def _tell(self, event: Event[K, E]) -> None:
+    def _tell(self, event: Event[K, E], flight: Numbered | None = None) -> None:
         """Tell the observer, outside of every lock: from inside a change, once that is over."""
         guard = inside()
         if guard is not None:
-            guard.put_off(partial(self._tell_next, [event]))
+            guard.put_off(partial(self._tell_next, [_begun(event, flight)]))
             return
         try:
             if self._observer is not None:
-                self._observer(event)
+                self._observer(_begun(event, flight))
         except Exception as err:
             if type(err) not in self._complained:
                 self._complained.add(type(err))
