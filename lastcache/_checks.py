@@ -55,12 +55,12 @@ def checked_ttl_for(ttl_for: Callable[[T], timedelta] | None) -> Callable[[T], t
 
 def checked_observer(observer: T) -> T:
     """Give ``observer`` back if it is a function or None; anything else is a ``ConfigError``."""
-    if observer is not None and (not callable(observer) or _is_async(observer)):
+    if observer is not None and (not callable(observer) or is_async(observer)):
         refuse("observer", observer, "a function of one event that is not async, or None")
     return observer
 
 
-def _is_async(function: object) -> bool:
+def is_async(function: object) -> bool:
     """Say whether a call gives a coroutine, as far as can be seen without ``inspect``, which takes long to import."""
     calls = function, getattr(function, "__func__", None), vars(type(function)).get("__call__")
     return any(getattr(getattr(call, "__code__", None), "co_flags", 0) & ASYNC for call in calls)

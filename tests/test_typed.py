@@ -7,7 +7,8 @@ from returns.result import Success
 
 from lastcache import CachedValue, LastCache
 from lastcache.tasks import AsyncLastCache
-from tests.typed import answers, composition, decorated, flows, pipelines, tasks
+from tests.second.test_second_options import NoStore
+from tests.typed import answers, composition, decorated, flows, pipelines, second, tasks
 
 
 @pytest.fixture
@@ -104,3 +105,17 @@ def test_decorated(users: answers.Users) -> None:
         decorated.folded,
     ):
         use()
+
+
+def test_second() -> None:
+    """Codecs, keys and options of a second level run as they are typed."""
+    for use in (
+        second.json_values,
+        second.json_of_users,
+        second.of_libraries,
+        second.of_unions,
+        second.by_hand,
+        second.keys,
+    ):
+        use()
+    second.options(NoStore())
