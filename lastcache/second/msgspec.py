@@ -26,9 +26,9 @@ def msgspec_codec(
 
     What is read is checked against the type, strictly. Where that is not enough, such as for a union, or for types that
     msgspec does not know, ``of`` is a ``Decoder`` of msgspec, and ``encoder`` the ``Encoder`` that fits it.
-    Beside ``UnknownSchemaError``, ``decode`` raises what msgspec raises: ``msgspec.DecodeError``, which is a
-    ``ValueError``, and ``RecursionError`` for what is nested too deep; ``encode`` of what it has no form for
-    ``TypeError``, ``ValueError`` or ``OverflowError``.
+    Beside ``UnknownSchemaError``, ``decode`` raises what msgspec raises: ``msgspec.DecodeError``, and
+    ``RecursionError`` for what is nested too deep; ``encode`` of what it has no form for ``TypeError``, ``ValueError``,
+    ``OverflowError`` or ``RecursionError``.
 
     >>> codec = msgspec_codec(tuple[int, str], "pair-1")
     >>> codec.decode(codec.encode((1, "a")), "pair-1")

@@ -22,7 +22,7 @@ from lastcache.second.codecs import Codec, check_schema
 from lastcache.second.keys import plain_key
 from lastcache.second.protocol import Store
 
-__all__ = ["Second", "SecondPolicy", "checked_second", "second_policy_of"]
+__all__ = ["Second"]
 
 K = TypeVar("K")
 V = TypeVar("V")
