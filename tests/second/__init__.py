@@ -1,1 +1,1 @@
-"""The second level."""
+"""Tests of the second level: the stores beside a cache."""

@@ -74,3 +74,8 @@ def whole(found: Found, body: Cell) -> bytes | None:
 def generation_sum(namespace: bytes, word: bytes) -> int:
     """Give the checksum of a namespace's generation."""
     return zlib.crc32(word, zlib.crc32(namespace))
+
+
+def is_generation(namespace: Cell, word: Cell, checksum: Cell) -> bool:
+    """Say whether a namespace's generation is the one that was written."""
+    return isinstance(namespace, bytes) and isinstance(word, bytes) and generation_sum(namespace, word) == checksum

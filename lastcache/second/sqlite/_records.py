@@ -30,6 +30,7 @@ from lastcache.second.sqlite._heads import (
     SpoiltRecordError,
     body_sum,
     generation_sum,
+    is_generation,
     packed,
     unpacked,
     whole,
@@ -42,8 +43,8 @@ _A_WRITE: Final = 3 * 4096
 """The bytes that a write adds to the log beside its body, about."""
 
 _FIND: Final = """
-SELECT head, body FROM records WHERE name = ?1
-AND EXISTS (SELECT 1 FROM generations WHERE namespace = ?2 AND word = ?3)
+SELECT head, body FROM records WHERE name = ?
+AND EXISTS (SELECT 1 FROM generations WHERE namespace = ? AND word = ?)
 """
 _HEAD: Final = "SELECT head FROM records WHERE name = ?"
 _BOTH: Final = "SELECT head, body FROM records WHERE name = ?"
@@ -195,10 +196,10 @@ def _generation(line: Line, namespace: bytes) -> bytes | None:
     One that cannot be read makes the file a spoilt one: else an older generation might be restored, and its records.
     """
     row = line.connection.execute(_GENERATION, (namespace,)).fetchone()
-    if row is not None and generation_sum(namespace, row[0]) == row[1]:
+    if row is not None and is_generation(namespace, *row):
         return bytes(row[0])
     rows = line.connection.execute(_GENERATIONS).fetchall()
-    if any(generation_sum(each, word) != checksum for each, word, checksum in rows):
+    if not all(is_generation(*each) for each in rows):
         raise SpoiltFileError(line.at, "a generation cannot be read")
     return None
 

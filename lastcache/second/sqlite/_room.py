@@ -13,8 +13,6 @@ from lastcache.second.sqlite._line import Line
 
 _AT_A_TIME: Final = 64
 """How many records make room at once."""
-_PART: Final = 64
-"""Which part of the file makes room, at least."""
 _SPARE: Final = 64
 """The pages above the limit that deleting may take for a moment."""
 _OLDEST: Final = "DELETE FROM records WHERE place IN (SELECT place FROM records ORDER BY place LIMIT ?)"
@@ -32,13 +30,16 @@ def checkpoint(line: Line, file: StoreFile) -> None:
         line.written //= 2
 
 
-def make_room(line: Line, file: StoreFile) -> None:
-    """Drop what was written longest ago; where the disk is full, shorten the file, so that the log can be copied."""
+def make_room(line: Line, file: StoreFile, pages: int) -> None:
+    """Drop what was written longest ago, until ``pages`` are free.
+
+    Where the disk is full the file is shortened, so that the log can be copied into it, and written from its begin.
+    """
     checkpoint(line, file)
     _pragma(line, f"max_page_count = {file.pages + _SPARE}")
     try:
         with line.transaction():
-            _drop_oldest(line, file.pages // _PART)
+            _drop_oldest(line, pages)
         if _pragma(line, "page_count") < file.pages:
             line.connection.execute("PRAGMA incremental_vacuum").fetchall()
     finally:

@@ -14,7 +14,7 @@ from returns.result import Failure, Result, Success
 
 from lastcache._checks import MICROSECOND, check_count, check_duration, check_flag, refuse
 from lastcache.errors import ConfigError
-from lastcache.second.protocol import Ask, StoreFailure, Tell, Told, Trouble, Verdict
+from lastcache.second.protocol import Ask, Fill, Put, StoreFailure, Tell, Told, Trouble, Verdict
 from lastcache.second.rules import Moment
 from lastcache.second.sqlite._file import PAGE, StoreFile, identity, opened, set_aside
 from lastcache.second.sqlite._line import Line
@@ -29,8 +29,10 @@ LEAST: Final = 1 << 20
 """The bytes below which no store is worth its file."""
 _LOG: Final = 8 << 20
 """After how many bytes written the log is copied into the file, at most."""
-_TRIES: Final = 3
-"""A message is tried again once a spoilt file is set aside, and once there is room."""
+_TRIES: Final = 6
+"""How often a message is tried: again once a spoilt file is set aside, and whenever more room was made."""
+_PART: Final = 64
+"""Which part of a full file makes room first; each further time it is four times as much."""
 
 
 def _wall_clock() -> int:
@@ -99,7 +101,7 @@ class SqliteStore:
 
     def tell(self, tells: Sequence[Tell], /) -> Result[Sequence[Verdict], StoreFailure]:
         """Write records, and give leases back."""
-        return self._try(lambda line: told(line, tells, self._moment))
+        return self._try(lambda line: told(line, tells, self._moment), tells)
 
     def clear(self, namespace: bytes, generation: bytes, /) -> Result[None, StoreFailure]:
         """Give ``namespace`` a new generation: no record of an older one is found any more."""
@@ -130,19 +132,16 @@ class SqliteStore:
     def _moment(self) -> Moment:
         return Moment(self._clock(), MILLISECOND)
 
-    def _try(self, act: Callable[[Line], T]) -> Result[T, StoreFailure]:
-        """Do ``act``; where the file is spoilt or full, mend that and do it again."""
+    def _try(self, act: Callable[[Line], T], tells: Sequence[Tell] = ()) -> Result[T, StoreFailure]:
+        """Do ``act``, which may write ``tells``; where the file is spoilt or full, mend that and do it again."""
         failed: Exception = ClosedError("the store was closed")
-        mended: set[Trouble] = set()
-        for _ in range(_TRIES):
+        for times in range(_TRIES):
             try:
                 return Success(self._act(act))
             except Exception as err:
                 failed = err
-            trouble = trouble_of(failed)
-            if trouble in mended or not self._mend(failed):
+            if not self._mend(failed, times, tells):
                 break
-            mended.add(trouble)
         return Failure(failure_of(ClosedError("the store was closed") if self._closed else failed))
 
     def _act(self, act: Callable[[Line], T]) -> T:
@@ -171,25 +170,29 @@ class SqliteStore:
             self._lines.add(line)
         return line
 
-    def _mend(self, err: Exception) -> bool:
-        """Do what can be done about ``err``, and say whether it is worth to try again."""
+    def _mend(self, err: Exception, times: int, tells: Sequence[Tell]) -> bool:
+        """Do what can be done about ``err``, which came ``times`` before, and say whether it is worth to try again."""
         try:
             match trouble_of(err):
-                case Trouble.CORRUPT:
+                case Trouble.CORRUPT if times < 2:  # noqa: PLR2004  # one may come while another is set aside
                     line: Line | None = getattr(self._own, "line", None)
                     at = err.at if isinstance(err, SpoiltFileError) else None if line is None else line.at
                     set_aside(self._file, at)
                     return True
-                case Trouble.FULL:
+                case Trouble.FULL if times < _TRIES - 1 and _size(tells) < self._file.pages * PAGE // 4:
                     line = self._line()
                     with line.lock:
-                        make_room(line, self._file)
+                        make_room(line, self._file, self._file.pages * 4**times // _PART)
                     return True
-                case Trouble.TIMEOUT | Trouble.UNREACHABLE | Trouble.REFUSED | Trouble.BROKEN:
+                case _:
                     # The path leads to another file by now.
                     return getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED
         except Exception:
             return False
+
+
+def _size(tells: Sequence[Tell]) -> int:
+    return sum(len(tell.body or b"") for tell in tells if isinstance(tell, Put | Fill))
 
 
 def _check(path: object, max_bytes: object, timeout: object, durable: object) -> None:
