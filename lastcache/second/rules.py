@@ -40,6 +40,7 @@ from lastcache.second.protocol import (
     Want,
 )
 
+NOW: Final = timedelta(0)
 SKEW: Final = timedelta(seconds=1)
 """How far ahead of the store's clock a record may have been filled, before it counts as one of the future."""
 LEASES: Final = 60
@@ -92,8 +93,10 @@ class Moment(NamedTuple):
 
     def until(self, instant: int) -> timedelta:
         """Give how long it is until ``instant``; negative where it is past."""
-        ticks = instant - self.now
-        return max(timedelta.min // self.tick, min(ticks, timedelta.max // self.tick)) * self.tick
+        try:
+            return (instant - self.now) * self.tick
+        except OverflowError:
+            return timedelta.max if instant > self.now else timedelta.min
 
 
 Epochs: TypeAlias = Callable[[], bytes]
@@ -114,7 +117,7 @@ def answer(
         grant, leased = _grant(head, ask, moment, epochs)
         deleted = head is not None and head.word is Word.DELETED
         return (Gone(head.version, grant) if head is not None and deleted else Absent(grant)), leased
-    if fresh_for < ask.early_by or fresh_for < timedelta(0):
+    if fresh_for < ask.early_by or fresh_for < NOW:
         grant, leased = _grant(head, ask, moment, epochs)
         return Held(body, schema, fresh_for, head.version, grant), leased
     if ask.known == head.version:
@@ -126,7 +129,7 @@ def _fresh_for(head: Head | None, moment: Moment) -> timedelta:
     """Say how long a record is fresh; one of the future has just expired, so that it still covers."""
     if head is None:
         return -moment.tick
-    of_the_future = head.filled_at > moment.after(SKEW)
+    of_the_future = head.filled_at > moment.now and head.filled_at > moment.after(SKEW)
     return moment.until(min(head.fresh_until, moment.now - 1) if of_the_future else head.fresh_until)
 
 
@@ -200,7 +203,7 @@ def _outran(head: Head | None, epochs: Epochs) -> Head:
     """Give the head after a set, delete or expire, which outruns every lease."""
     before = Head(epochs()) if head is None else head
     number = before.number + 1
-    return _unheld(before._replace(number=number, floor=number, writes=number))
+    return before._replace(number=number, floor=number, writes=number, holder=0, lease_until=0)
 
 
 def _unheld(head: Head) -> Head:

@@ -46,9 +46,13 @@ _FIND: Final = """
 SELECT head, body FROM records WHERE name = ?
 AND EXISTS (SELECT 1 FROM generations WHERE namespace = ? AND word = ?)
 """
-_HEAD: Final = "SELECT head FROM records WHERE name = ?"
+_HEAD: Final = """
+SELECT head, place > (SELECT max(place) FROM records) - 1024 FROM records WHERE name = ?
+AND EXISTS (SELECT 1 FROM generations WHERE namespace = ? AND word = ?)
+"""
 _BOTH: Final = "SELECT head, body FROM records WHERE name = ?"
 _STORE: Final = "INSERT OR REPLACE INTO records (name, head, body) VALUES (?, ?, ?)"
+_REPLACE: Final = "UPDATE records SET head = ?, body = ? WHERE name = ?"
 _CHANGE: Final = "UPDATE records SET head = ? WHERE name = ?"
 _DROP: Final = "DELETE FROM records WHERE name = ?"
 _GENERATION: Final = "SELECT word, sum FROM generations WHERE namespace = ?"
@@ -135,22 +139,24 @@ def _answer(name: bytes, row: tuple[Cell, Cell] | None, ask: Ask, moment: Moment
 
 
 def _write(line: Line, tell: Tell, moment: Moment) -> Verdict:
-    there = _generation(line, tell.namespace)
-    if there is None:
-        _renew(line, tell.namespace, tell.generation)
-    elif there != tell.generation:
-        return Outrun()
     name = _named(tell, tell.generation)
-    found = _found(line, name, moment)
+    row = line.connection.execute(_HEAD, (name, tell.namespace, tell.generation)).fetchone()
+    if row is None:
+        there = _generation(line, tell.namespace)
+        if there is not None and there != tell.generation:
+            return Outrun()
+        if there is None:
+            _renew(line, tell.namespace, tell.generation)
+            return _write(line, tell, moment)
+    found = _found(line, name, row, moment)
     head = written(None if found is None else found.head, tell, moment, _epoch)
     if head is not None:
-        _store(line, name, found, head, tell)
+        _store(line, name, found, head, tell, in_place=found is not None and row[1] == 1)
     return verdict(head)
 
 
-def _found(line: Line, name: bytes, moment: Moment) -> Found | None:
-    """Give the record of ``name``, unless its time is over; one that is spoilt is dropped."""
-    row = line.connection.execute(_HEAD, (name,)).fetchone()
+def _found(line: Line, name: bytes, row: tuple[Cell, Cell] | None, moment: Moment) -> Found | None:
+    """Read the record of ``name``, unless its time is over; one that is spoilt is dropped."""
     if row is None:
         return None
     try:
@@ -161,26 +167,29 @@ def _found(line: Line, name: bytes, moment: Moment) -> Found | None:
     return None if kept(found.head, moment) is None else found
 
 
-def _store(line: Line, name: bytes, found: Found | None, head: Head, tell: Tell) -> None:
+def _store(line: Line, name: bytes, found: Found | None, head: Head, tell: Tell, *, in_place: bool) -> None:
     match tell:
         case Put() | Fill():
-            _place(line, name, Found(head, tell.schema, body_sum(tell.body)), tell.body)
+            _place(line, name, Found(head, tell.schema, body_sum(tell.body)), tell.body, in_place=in_place)
         case Forget():
-            _place(line, name, Found(head, "", 0), None)
+            _place(line, name, Found(head, "", 0), None, in_place=in_place)
         case Expire() | Release():
             _change(line, name, found, head)
 
 
-def _place(line: Line, name: bytes, found: Found, body: bytes | None) -> None:
-    """Write a record anew: it is the last in line to make room then."""
-    line.connection.execute(_STORE, (name, packed(name, found), body))
+def _place(line: Line, name: bytes, found: Found, body: bytes | None, *, in_place: bool) -> None:
+    """Write a record anew: it is the last in line to make room then. One that nearly is stays where it is."""
+    if in_place:
+        line.connection.execute(_REPLACE, (packed(name, found), body, name))
+    else:
+        line.connection.execute(_STORE, (name, packed(name, found), body))
     line.written += _A_WRITE + len(body or b"")
 
 
 def _change(line: Line, name: bytes, found: Found | None, head: Head) -> None:
     """Write a record's head, and leave its body as it is."""
     if found is None or found.head.epoch != head.epoch:
-        _place(line, name, Found(head, "", 0), None)
+        _place(line, name, Found(head, "", 0), None, in_place=False)
         return
     line.connection.execute(_CHANGE, (packed(name, found._replace(head=head)), name))
     line.written += _A_WRITE
