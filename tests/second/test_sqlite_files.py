@@ -17,9 +17,9 @@ import pytest
 from returns.pipeline import is_successful
 
 from lastcache.errors import ConfigError
-from lastcache.second.protocol import Absent, Held, Kept, Lease, Told, Trouble, Want
+from lastcache.second.protocol import Absent, Busy, Cleared, Gone, Held, Kept, Lease, Told, Trouble, Want
 from lastcache.second.sqlite import SqliteStore
-from tests.second.processes import ended, go, heard, program, run
+from tests.second.processes import BOUND, ended, go, heard, program, run
 from tests.second.stages import SPACE, WORD, ask, expire, failure_in, fill, forget, put
 
 PATIENT: Final = timedelta(seconds=20)
@@ -216,6 +216,46 @@ def test_a_record_that_is_none(path: Path, opened: Opened, cell: object) -> None
     assert isinstance(store.tell([expire()]).unwrap()[0], Kept)
 
 
+def test_a_record_under_another_name(path: Path, opened: Opened) -> None:
+    """A record that is found under the name of another is no record."""
+    store = opened()
+    store.tell([put(b"one", name=b"users:1")])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE records SET name = ?", (b"\0".join((SPACE, WORD, b"users:2")),))
+    assert found(store, b"users:2") == Absent(None)
+
+
+def test_a_deleted_body_is_not_kept(path: Path, opened: Opened) -> None:
+    """Of what was deleted no body is left."""
+    store = opened()
+    store.tell([put(b"one")])
+    store.tell([forget()])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        assert other.execute("SELECT body FROM records").fetchall() == [(None,)]
+
+
+def test_two_stores_of_one_file(opened: Opened) -> None:
+    """What one store of a file was told another one says at once, a clear included."""
+    one, two = opened(), opened(durable=True)
+    one.tell([put(b"one")])
+    assert body_in(two) == b"one"
+    two.tell([forget()])
+    assert isinstance(found(one), Gone)
+    two.clear(SPACE, b"genera02")
+    assert found(one) == Cleared(b"genera02")
+
+
+def test_rubbish_breaks_nothing(opened: Opened) -> None:
+    """A message that makes no sense is a failure, and changes nothing."""
+    store = opened()
+    store.tell([put(b"one")])
+    text: Any = "text"
+    rubbish: Any = [put(b"two"), put(text)]
+    assert failure_in(store.tell(rubbish)).trouble is Trouble.BROKEN
+    assert failure_in(store.ask(rubbish)).trouble is Trouble.BROKEN
+    assert body_in(store) == b"one"
+
+
 def test_a_cut_body(path: Path, opened: Opened) -> None:
     """A body that is cut is none, whoever asks; a lease may be had for it."""
     store = opened()
@@ -382,6 +422,32 @@ def test_a_process_that_is_stopped_while_it_opens(path: Path, opened: Opened) ->
         process.kill()
         process.wait()
         assert store.probe().unwrap() is None
+
+
+def test_a_holder_that_is_stopped_past_its_lease(path: Path, opened: Opened) -> None:
+    """Who was stopped past the end of its lease is outrun by who came after it; one that is killed holds nobody off."""
+    text = """
+        store = SqliteStore(path, timeout=patient)
+        lease = store.ask([ask(Want.LEASE, lease_for=timedelta(milliseconds=50))]).unwrap()[0].grant
+        say()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        print(store.tell([fill(lease, b"old")]).unwrap()[0])
+        store.close()
+        """
+    store = opened()
+    with program(text, path) as process:
+        assert heard(process) == "ready"
+        asked = ask(Want.LEASE, lease_for=timedelta(milliseconds=50))
+        told = store.ask([asked]).unwrap()[0]
+        until = time.monotonic() + BOUND
+        while isinstance(told, Absent) and isinstance(told.grant, Busy) and time.monotonic() < until:
+            told = store.ask([asked]).unwrap()[0]
+        assert isinstance(told, Absent)
+        assert isinstance(told.grant, Lease)
+        store.tell([fill(told.grant, b"new")])
+        process.send_signal(signal.SIGCONT)
+        assert ended(process).strip() == "Outrun()"
+    assert body_in(store) == b"new"
 
 
 def kill_writers(path: Path, opened: Opened, *, writers: int) -> None:

@@ -140,7 +140,7 @@ def _answer(name: bytes, row: tuple[Cell, Cell] | None, ask: Ask, moment: Moment
 
 def _write(line: Line, tell: Tell, moment: Moment) -> Verdict:
     name = _named(tell, tell.generation)
-    row = line.connection.execute(_HEAD, (name, tell.namespace, tell.generation)).fetchone()
+    row: tuple[Cell, Cell] | None = line.connection.execute(_HEAD, (name, tell.namespace, tell.generation)).fetchone()
     if row is None:
         there = _generation(line, tell.namespace)
         if there is not None and there != tell.generation:
@@ -148,10 +148,10 @@ def _write(line: Line, tell: Tell, moment: Moment) -> Verdict:
         if there is None:
             _renew(line, tell.namespace, tell.generation)
             return _write(line, tell, moment)
-    found = _found(line, name, row, moment)
+    found, recent = _found(line, name, row, moment), row is not None and row[1] == 1
     head = written(None if found is None else found.head, tell, moment, _epoch)
     if head is not None:
-        _store(line, name, found, head, tell, in_place=found is not None and row[1] == 1)
+        _store(line, name, found, head, tell, in_place=found is not None and recent)
     return verdict(head)
 
 

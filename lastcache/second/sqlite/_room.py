@@ -4,7 +4,6 @@ A checkpoint runs only while another connection of ours has the write lock: so n
 which is what loses commits in SQLite up to 3.51.2 (sqlite.org/wal.html#the_wal_reset_bug).
 """
 
-import sqlite3
 from contextlib import closing
 from typing import Final
 
@@ -25,8 +24,8 @@ def checkpoint(line: Line, file: StoreFile) -> None:
             if keeper.at == line.at:
                 line.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 line.written = 0
-    except (sqlite3.Error, OSError):
-        # The write itself has succeeded. What hinders the copying hinders a later write, too, which tells it.
+    except Exception:
+        # The write itself has succeeded, whatever this is; what hinders the copying hinders a later write, too.
         line.written //= 2
 
 
