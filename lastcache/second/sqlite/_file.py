@@ -159,13 +159,16 @@ def _prepare(file: StoreFile, connection: sqlite3.Connection) -> None:
 
 def _reserve(file: StoreFile) -> None:
     """Take the room of the log from the disk beforehand, so that a full one can still be written to."""
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is None:
+        return
     try:
         log = os.open(file.beside("-wal"), os.O_RDWR)
     except FileNotFoundError:
         return
     try:
         if os.fstat(log).st_size < file.log_room:
-            os.posix_fallocate(log, 0, file.log_room)
+            allocate(log, 0, file.log_room)
     except OSError:
         # Then there is no reserve.
         return
@@ -177,23 +180,36 @@ def _reserve(file: StoreFile) -> None:
 def _locked(file: StoreFile, how: int) -> Generator[None, None, None]:
     """Hold the lock beside the file; raises ``TimeoutError`` where it cannot be had in time."""
     file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(file.beside("-lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    lock = _lock(file.beside("-lock"), how, time.monotonic() + file.timeout)
     try:
-        _wait_for(lock, how, time.monotonic() + file.timeout)
-        try:
-            yield
-        finally:
-            # Said aloud: a child of a fork may have the same descriptor, and would keep the lock.
-            fcntl.flock(lock, fcntl.LOCK_UN)
+        yield
     finally:
+        # Said aloud: a child of a fork may have the same descriptor, and would keep the lock.
+        fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
 
-def _wait_for(lock: int, how: int, until: float) -> None:
+def _lock(path: Path, how: int, until: float) -> int:
+    """Give a descriptor of ``path`` that is locked; a file that somebody deleted meanwhile locks nobody out."""
     while True:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            return fcntl.flock(lock, how | fcntl.LOCK_NB)
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+            if _leads_to(path, lock):
+                return lock
         except BlockingIOError:
-            if time.monotonic() >= until:
-                raise TimeoutError("another process is opening the file, or setting it aside") from None
+            pass
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)
+        if time.monotonic() >= until:
+            raise TimeoutError("another process is opening the file, or setting it aside")
         time.sleep(_LOOK_AGAIN)
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

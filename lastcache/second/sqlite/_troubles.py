@@ -12,7 +12,6 @@ _TROUBLES: Final = {
     sqlite3.SQLITE_FULL: Trouble.FULL,
     sqlite3.SQLITE_CORRUPT: Trouble.CORRUPT,
     sqlite3.SQLITE_NOTADB: Trouble.CORRUPT,
-    sqlite3.SQLITE_ERROR: Trouble.CORRUPT,
     sqlite3.SQLITE_FORMAT: Trouble.CORRUPT,
     sqlite3.SQLITE_CANTOPEN: Trouble.UNREACHABLE,
     sqlite3.SQLITE_IOERR: Trouble.UNREACHABLE,
@@ -47,16 +46,23 @@ class ClosedError(Exception):
     """The store was closed."""
 
 
+_KINDS: Final[tuple[tuple[tuple[type[Exception], ...], Trouble], ...]] = (
+    ((SpoiltFileError,), Trouble.CORRUPT),
+    ((RefusedError, PermissionError), Trouble.REFUSED),
+    ((TimeoutError,), Trouble.TIMEOUT),
+    ((OSError, ClosedError), Trouble.UNREACHABLE),
+)
+"""The first that fits counts."""
+
+
 def trouble_of(err: Exception) -> Trouble:
     """Say which trouble ``err`` means."""
-    if isinstance(err, SpoiltFileError):
+    for kinds, trouble in _KINDS:
+        if isinstance(err, kinds):
+            return trouble
+    if isinstance(err, sqlite3.OperationalError) and str(err).startswith("no such "):
+        # A table is missing, or a column.
         return Trouble.CORRUPT
-    if isinstance(err, RefusedError | PermissionError):
-        return Trouble.REFUSED
-    if isinstance(err, TimeoutError):
-        return Trouble.TIMEOUT
-    if isinstance(err, OSError | ClosedError):
-        return Trouble.UNREACHABLE
     return _of_code(getattr(err, "sqlite_errorcode", None))
 
 
