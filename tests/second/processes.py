@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import textwrap
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 BOUND: Final = 60
 """The seconds after which a process is called hung."""
 PRELUDE: Final = """
-import fcntl, os, resource, signal, sqlite3, sys, tempfile, threading, time
+import fcntl, os, resource, signal, sqlite3, subprocess, sys, tempfile, threading, time
 from datetime import timedelta
 from pathlib import Path
 from returns.result import Failure, Success
@@ -32,10 +32,13 @@ def wait():
 
 
 @contextmanager
-def program(text: str, path: Path) -> "Generator[subprocess.Popen[str], None, None]":
-    """Start a program after the prelude, with the path of a store; it is killed at the end, if it has not ended."""
+def program(text: str, path: Path, *, within: Sequence[str] = ()) -> "Generator[subprocess.Popen[str], None, None]":
+    """Start a program after the prelude, with the path of a store, ``within`` a command that runs another.
+
+    It is killed at the end, if it has not ended.
+    """
     process = subprocess.Popen(  # noqa: S603  # our own text
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + textwrap.dedent(text), str(path)],
+        [*within, sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + textwrap.dedent(text), str(path)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -68,7 +71,7 @@ def ended(process: "subprocess.Popen[str]") -> str:
     return said
 
 
-def run(text: str, path: Path) -> str:
+def run(text: str, path: Path, *, within: Sequence[str] = ()) -> str:
     """Run a program to its end, which must be a good one, and give what it said."""
-    with program(text, path) as process:
+    with program(text, path, within=within) as process:
         return ended(process)

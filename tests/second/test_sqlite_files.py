@@ -5,6 +5,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -624,6 +625,42 @@ def test_a_disk_that_is_full(path: Path) -> None:
         path,
     )
     assert is_whole(path)
+
+
+PRIVATELY: Final = ("unshare", "--mount")
+"""Runs a program that may mount what nobody else sees."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [17, 20, 30])
+def test_a_disk_without_a_free_byte(path: Path, megabytes: int) -> None:
+    """On a disk that is full the oldest make room, also when somebody else has taken the last byte."""
+    mounting = [*PRIVATELY, "mount", "-t", "tmpfs", "none", "/mnt"]
+    if shutil.which("unshare") is None or subprocess.run(mounting, check=False, capture_output=True).returncode:  # noqa: S603  # our own text
+        pytest.skip("a full disk is made by mounting a small one")
+    run(
+        f"""
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size={megabytes}m", "none", str(path)], check=True)
+        store = SqliteStore(path / "store", timeout=patient)
+        for number in range(800):
+            assert isinstance(store.tell([put(b"x" * 30_000, name=b"users:%d" % number)]).unwrap()[0], Kept)
+        with open(path / "other", "wb", buffering=0) as other:
+            try:
+                while other.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+        for number in range(700, 800):
+            assert isinstance(store.tell([forget(name=b"users:%d" % number)]).unwrap()[0], Kept)
+        for number in range(800, 900):
+            assert isinstance(store.tell([put(b"x" * 30_000, name=b"users:%d" % number)]).unwrap()[0], Kept)
+        assert isinstance(store.ask([ask(name=b"users:899")]).unwrap()[0], Held)
+        store.close()
+        """,
+        path,
+        within=PRIVATELY,
+    )
 
 
 def test_no_checkpoint_without_the_write_lock(path: Path) -> None:

@@ -19,7 +19,7 @@ from lastcache.second.rules import Moment
 from lastcache.second.sqlite._file import PAGE, StoreFile, identity, opened, set_aside
 from lastcache.second.sqlite._line import Line
 from lastcache.second.sqlite._records import asked, cleared, told
-from lastcache.second.sqlite._room import checkpoint, make_room
+from lastcache.second.sqlite._room import make_room, tidy
 from lastcache.second.sqlite._troubles import ClosedError, RefusedError, SpoiltFileError, failure_of, trouble_of
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ T = TypeVar("T")
 MILLISECOND: Final = timedelta(milliseconds=1)
 LEAST: Final = 1 << 20
 """The bytes below which no store is worth its file."""
-_LOG: Final = 8 << 20
+_LOG: Final = 4 << 20
 """After how many bytes written the log is copied into the file, at most."""
 _TRIES: Final = 6
 """How often a message is tried: again once a spoilt file is set aside, and whenever more room was made."""
@@ -77,7 +77,7 @@ class SqliteStore:
         _check(path, max_bytes, timeout, durable)
         self._log = max(LEAST // 2, min(_LOG, max_bytes // 32))
         self._file: Final = StoreFile(
-            path.absolute(), timeout.total_seconds(), durable, max_bytes // PAGE, 2 * self._log, _vfs
+            path.absolute(), timeout.total_seconds(), durable, max_bytes // PAGE, 3 * self._log, _vfs
         )
         self._clock: Final = _clock
         self._closed = False
@@ -150,7 +150,7 @@ class SqliteStore:
             line.undo()
             done = act(line)
             if line.written > self._log:
-                checkpoint(line, self._file)
+                tidy(line, self._file)
             return done
 
     def _line(self) -> Line:

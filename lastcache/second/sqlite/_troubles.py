@@ -22,6 +22,8 @@ _TROUBLES: Final = {
 _EXTENDED: Final = {
     # A file may not grow any more, by a limit or by a quota.
     sqlite3.SQLITE_IOERR_WRITE: Trouble.FULL,
+    # The same for the index of the log.
+    sqlite3.SQLITE_IOERR_SHMSIZE: Trouble.FULL,
     # The file ends before its pages do.
     sqlite3.SQLITE_IOERR_SHORT_READ: Trouble.CORRUPT,
 }
