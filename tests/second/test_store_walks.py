@@ -120,7 +120,8 @@ class History:
         verdict = self.stage.tell(fill(load.lease, str(load.began).encode(), name=self.name))
         counts = load.began > self.barrier and load.began > self.filled
         assert isinstance(verdict, Kept) == counts, (load, self)
-        if counts:
+        if isinstance(verdict, Kept):
+            self.known.append((verdict.version, self.step))
             self.filled, self.changed, self.fresh = load.began, self.step, True
             self.says = str(load.began).encode()
             if self.exclusive is not None and self.exclusive.began <= load.began:

@@ -57,7 +57,7 @@ class StoreFile(NamedTuple):
         return self.path.with_name(self.path.name + suffix)
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def identity(path: Path | str) -> tuple[int, int] | None:
     """Say which file ``path`` leads to; None where there is none, or an empty one."""
     try:
         found = os.stat(path)  # noqa: PTH116  # as short as can be: it is called at every use

@@ -51,13 +51,13 @@ class Line:
             yield
             self.connection.execute("COMMIT")
         except BaseException:
-            self.undo()
+            if self.connection.in_transaction:
+                self.undo()
             raise
 
     def undo(self) -> None:
-        """End a transaction that was not finished, if there is one."""
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        """End a transaction that was not finished."""
+        self.connection.execute("ROLLBACK")
 
 
 opening: Final = threading.RLock()

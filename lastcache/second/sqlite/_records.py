@@ -66,8 +66,9 @@ def asked(line: Line, asks: Sequence[Ask], now: Now) -> Sequence[Told]:
     """Answer each ask; the write lock is taken only if a lease is granted, or something mended."""
     moment = now()
     answers = [_read(line, ask, moment) for ask in asks]
-    if None not in answers:
-        return tuple([each for each in answers if each is not None])
+    read = tuple([each for each in answers if each is not None])
+    if len(read) == len(answers):
+        return read
     with line.transaction():
         moment = now()
         return tuple(

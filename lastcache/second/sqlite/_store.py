@@ -79,6 +79,7 @@ class SqliteStore:
         self._file: Final = StoreFile(
             path.absolute(), timeout.total_seconds(), durable, max_bytes // PAGE, 3 * self._log, _vfs
         )
+        self._where: Final = str(self._file.path)
         self._clock: Final = _clock
         self._closed = False
         self._begin()
@@ -147,7 +148,8 @@ class SqliteStore:
     def _act(self, act: Callable[[Line], T]) -> T:
         line = self._line()
         with line.lock:
-            line.undo()
+            if line.connection.in_transaction:
+                line.undo()
             done = act(line)
             if line.written > self._log:
                 tidy(line, self._file)
@@ -160,7 +162,7 @@ class SqliteStore:
         if self._pid != os.getpid():
             self._begin()
         line: Line | None = getattr(self._own, "line", None)
-        if line is not None and line.at == identity(self._file.path):
+        if line is not None and line.at == identity(self._where):
             return line
         if line is not None:
             self._own.line = None
