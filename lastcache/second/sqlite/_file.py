@@ -153,7 +153,9 @@ def _prepare(file: StoreFile, connection: sqlite3.Connection) -> None:
         f"max_page_count = {file.pages}",
     ):
         ask(pragma)
-    connection.execute("SELECT 1 FROM records, generations LIMIT 1").fetchone()
+    connection.execute(
+        "SELECT place, name, head, body, word, namespace, sum FROM records, generations LIMIT 1"
+    ).fetchone()
     _reserve(file)
 
 

@@ -48,6 +48,8 @@ class ClosedError(Exception):
     """The store was closed."""
 
 
+_ANOTHER: Final = ("no such ", "unsupported file format", "table ")
+"""How the errors begin that have no code of their own, and say that a table is none of ours."""
 _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], Trouble], ...]] = (
     ((SpoiltFileError,), Trouble.CORRUPT),
     ((RefusedError, PermissionError), Trouble.REFUSED),
@@ -62,8 +64,7 @@ def trouble_of(err: Exception) -> Trouble:
     for kinds, trouble in _KINDS:
         if isinstance(err, kinds):
             return trouble
-    if isinstance(err, sqlite3.OperationalError) and str(err).startswith("no such "):
-        # A table is missing, or a column.
+    if isinstance(err, sqlite3.OperationalError) and str(err).startswith(_ANOTHER):
         return Trouble.CORRUPT
     return _of_code(getattr(err, "sqlite_errorcode", None))
 
