@@ -26,7 +26,7 @@ from returns.result import Result
 
 @final
 class Version(NamedTuple):
-    """Which record an entry came from: its epoch, and the number of its last set, delete or expire."""
+    """Which record an entry came from: its epoch, and the number of its last fill, set, delete or expire."""
 
     epoch: bytes
     writes: int
@@ -92,7 +92,7 @@ class Held(NamedTuple):
 
 @final
 class Same(NamedTuple):
-    """The record is fresh, and no set, delete or expire has changed it since the version that was known."""
+    """The record is fresh, and no fill, set, delete or expire has changed it since the version that was known."""
 
     fresh_for: timedelta
 
