@@ -23,6 +23,9 @@ from lastcache.second.sqlite import SqliteStore
 from tests.second.processes import BOUND, ended, go, heard, program, run
 from tests.second.stages import SPACE, WORD, ask, expire, failure_in, fill, forget, put
 
+pytestmark = pytest.mark.slow
+"""Processes take their time."""
+
 PATIENT: Final = timedelta(seconds=20)
 
 
