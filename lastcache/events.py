@@ -7,7 +7,8 @@ raises hurts no call: the first time it is logged, by the logger ``lastcache``.
 Durations are those of the cache's own clock. ``cache`` is the name of the cache, empty where it has none.
 
 Every load has a number, ``load``, one for each cache: that of ``LoadStarted`` comes back in exactly one of ``Loaded``,
-``LoadFailed`` and ``LoadRaised``, also where the load was outrun or interrupted. It is no part of equality.
+``LoadFailed`` and ``LoadRaised``, also where the load was outrun or interrupted; an interrupt that strikes the telling
+itself may lose it. It is no part of equality.
 """
 
 from collections.abc import Callable
