@@ -63,8 +63,8 @@ SHELLS: Final = (
     *(["asyncio, eager"] if sys.version_info >= (3, 12) else []),
 )
 LOOPS: Final = tuple(shell for shell in SHELLS if shell != "threads")
-QUICK: Final = ("threads", "asyncio", "trio")
-"""The shells of the quick run: each way of waiting once."""
+QUICK: Final = ("threads", "asyncio")
+"""The shells of the quick run: threads and tasks once."""
 
 
 def each_of(shells: Iterable[str] = SHELLS, quick: Collection[str] = QUICK) -> list[Any]:

@@ -157,6 +157,7 @@ async def test_a_cancelled_stale_reader_leaves_the_refresh_to_the_others(strike:
     assert await every_step(trial) > 4
 
 
+@pytest.mark.slow
 async def test_a_cancelled_leader_leaves_the_refresh_to_the_background(strike: Striking) -> None:
     """Whenever a leader is cancelled whose load a stale reader shares, ``refresh`` ends in a value all the same."""
 

@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import Future
 from contextvars import copy_context
 
+import pytest
 from returns.result import Success
 
 from lastcache import LastCache
@@ -32,6 +33,7 @@ class Slow(str):
         return str.__hash__(self)
 
 
+@pytest.mark.slow
 def test_what_a_thread_with_the_context_of_a_callback_loads_is_stored() -> None:
     """A thread that a callback started, with its context, loads other keys as any caller does: they are stored."""
     cache: LastCache[str, str, str] = LastCache(clock=ManualClock())

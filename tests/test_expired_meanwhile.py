@@ -1,5 +1,6 @@
 """What a worker decides, it decides by the time at which it decides."""
 
+import pytest
 from returns.result import Success
 
 from lastcache import CachedValue, Config, LastCache
@@ -8,6 +9,7 @@ from tests.held import HeldClock
 from tests.kit import given, result_of, ticks
 
 
+@pytest.mark.slow
 def test_after_expire_nobody_gets_the_value_as_fresh() -> None:
     """A call that comes after ``expire`` returned gets what is loaded, and never the expired value unmarked."""
     clock = HeldClock()

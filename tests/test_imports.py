@@ -12,6 +12,8 @@ import pytest
 
 import lastcache
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).parent.parent
 OWN: Final = "print(*sorted(name for name in sys.modules if name.partition('.')[0] == 'lastcache'))"
 NOT_NEEDED: Final = ("anyio", "asyncio", "hypothesis", "returns.future", "returns.pipeline", "returns.io", "trio")

@@ -420,6 +420,7 @@ def test_the_campaign_can_fail() -> None:
     assert trials > len(hurt) > 0
 
 
+@pytest.mark.slow
 def test_tasks_survive_an_interrupt_at_every_line() -> None:
     """In an event loop that is struck at any line of lastcache one task hears of it; the others and the key go on."""
 

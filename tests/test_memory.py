@@ -204,6 +204,7 @@ def test_a_flood_of_a_million_failing_keys(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2000, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_nothing_is_left_of_a_refresh(count: int) -> None:
     """Refreshes of one key, run five thousand times, leave nothing behind but the entry."""
     clock = ManualClock()

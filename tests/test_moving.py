@@ -6,6 +6,8 @@ import pytest
 
 from tests.moving.page import FOLDER, PAGE, PEERS, seen_by_users, written
 
+pytestmark = pytest.mark.slow
+
 FAILED: Final = ["1.08", "1.08", "sorry: no route to the bank", "1.09"]
 STALE: Final = ["1.08", "1.08", "1.08 (stale)", "1.09"]
 STALE_AND_WHY: Final = ["1.08", "1.08", "1.08 (stale: no route to the bank)", "1.09"]

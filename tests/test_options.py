@@ -279,6 +279,7 @@ async def test_a_reader_waits_no_longer_than_the_soft_timeout(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("stage", each_of(quick=("threads", "asyncio")), indirect=True)
+@pytest.mark.slow
 async def test_who_comes_late_gets_stale_at_once(stage: Stage) -> None:
     """The timeout runs from when the load was queued: who comes after it waits for nothing."""
     await stage.open("k", soft_timeout=timedelta(seconds=0.4))

@@ -39,6 +39,7 @@ def read(cache: LastCache[str, str, str], load: ScriptedLoad[str, str]) -> Futur
     return revalidation.refresh
 
 
+@pytest.mark.slow
 def test_a_load_that_a_worker_has_taken_is_started_once() -> None:
     """A stale reader who comes while a worker starts the load of a key shares that load, and no second one starts."""
     cache, clock = held()
@@ -88,6 +89,7 @@ def test_one_load_of_a_key_runs_at_once() -> None:
         cache.close()
 
 
+@pytest.mark.slow
 def test_one_who_waits_softly_hears_of_no_other_worker() -> None:
     """Callers who wait softly for one load get its value, also those who come while a worker starts it."""
     cache, clock = held(timedelta(seconds=5))

@@ -25,6 +25,7 @@ LATE: Final = timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("stage", each_of(quick=("threads",)), indirect=True)
+@pytest.mark.slow
 async def test_a_value_that_was_set_meanwhile_is_given(stage: Stage) -> None:
     """When its time is over a call gives the value that was ``set`` while it waited."""
     cache = await stage.open("k", soft_timeout=SOON)
@@ -39,6 +40,7 @@ async def test_a_value_that_was_set_meanwhile_is_given(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stage", each_of(quick=("asyncio",)), indirect=True)
+@pytest.mark.slow
 async def test_a_value_that_was_deleted_meanwhile_is_not_given(stage: Stage) -> None:
     """When its time is over, and its key was deleted while it waited, a call loads with its own callback."""
     cache = await stage.open("k", soft_timeout=SOON)

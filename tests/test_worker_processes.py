@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
 from tests.kit import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 ROOT: Final = Path(__file__).parent.parent
 
 WORKER: Final = """

@@ -40,6 +40,8 @@ from tests.second.accounts import (
     written,
 )
 
+pytestmark = pytest.mark.slow
+
 UNREADABLE = (ValueError, RecursionError, DecodeError)
 FROM_OLD: Mapping[str, Callable[[bytes], Any]] = {"account-0": lambda body: ("old", body)}
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from lastcache.second.keys import plain_key, record_name
 
+pytestmark = pytest.mark.slow
+
 ANY_TEXT: Final = st.text(st.characters(exclude_categories=()), max_size=8)
 SIMPLE: Final[st.SearchStrategy[Hashable]] = (
     ANY_TEXT | st.integers() | st.booleans() | st.integers(-3, 3) | st.binary(max_size=8) | st.uuids()

@@ -15,6 +15,8 @@ from lastcache.second.keys import plain_key
 from lastcache.second.options import Second, SecondPolicy, checked_second, second_policy_of
 from lastcache.second.protocol import Ask, StoreFailure, Tell, Told, Trouble, Verdict
 
+pytestmark = pytest.mark.slow
+
 NOWHERE: Final = StoreFailure(Trouble.UNREACHABLE, "there is none")
 
 

@@ -44,6 +44,8 @@ from tests.second.stages import (
     staged,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(slots=True)
 class Load:

@@ -41,6 +41,8 @@ from tests.second.stages import (
     staged,
 )
 
+pytestmark = pytest.mark.slow
+
 EXPIRED = -MS
 
 
