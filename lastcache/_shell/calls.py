@@ -19,7 +19,7 @@ from lastcache._shell.guard import inside
 from lastcache._shell.inflight import INSIDE
 from lastcache._shell.outcomes import check_outcome
 from lastcache._shell.place import Place
-from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load
+from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
 from lastcache._shell.reports import Number
 from lastcache._shell.shell import Shell
 from lastcache.core.states import Answer, Outcome, Strategy
@@ -128,8 +128,7 @@ class Calls(Shell[K, V, E, C]):
                 try:
                     with flight.latch: step = await (self._lead(place, strategy, key, callback, flight) if asker is None else self._lead_for(asker, place, strategy, key, callback, flight))  # noqa: E501, E701  # fmt: skip
                 finally:
-                    if CURRENT_LOAD.get() is node:
-                        CURRENT_LOAD.set(node.before)
+                    leave_load(node)
                     if place.state.needs_cleanup(flight):
                         self.clean_up(place, key, flight)
             except BaseException as err:

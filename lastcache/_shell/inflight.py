@@ -338,7 +338,6 @@ class CacheState(Generic[K, V, E, C]):
         for job in self.loads.unfinished():
             self.finish(job, Dropped(why))
         self.loads.clear()
-        self.loads.kept.clear()
         self.loads.forgotten.clear()
         self.places[:] = [loads for loads in self.places if loads is not self.loads]
 

@@ -226,10 +226,7 @@ class Shell(Generic[K, V, E, C]):
             if self.entries.removed:
                 self.release_removed()
         finally:
-            if flight.outcome is not None and flight.began_at is not None:
-                self.reports.load(
-                    key, flight.outcome, flight.began_at, flight.landed_at, background=False, number=flight.number
-                )
+            self.report_load(key, flight, background=False)
 
     def report_load(self, key: K, flight: Flight[V, E], *, background: bool) -> None:
         """Report what came of the callback that ``flight`` ran."""
