@@ -192,7 +192,8 @@ class Calls(Shell[K, V, E, C]):
         Without a strategy it was decided before: the flight was begun in the background.
         """
         node = flight.node
-        CURRENT_LOAD.set(node)
+        # Under the guard: a finalizer that runs within this very call must not set the variable, too (CPython crashes).
+        self.guard.run(CURRENT_LOAD.set, node)
         if strategy is not None:
             step = self.guard.run_step(place.state.decide, strategy, key, callback, flight)
             if step is not flight:

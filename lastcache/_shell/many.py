@@ -102,7 +102,7 @@ class CallsOfMany(Calls[K, V, E, C]):
     async def _decide_and_fly_many(
         self, place: Place[K, V, E, C], strategy: Strategy, batch: Batch[K, V, E], callback: Any, asker: LoadNode | None
     ) -> None:
-        CURRENT_LOAD.set(batch.node)
+        self.guard.run(CURRENT_LOAD.set, batch.node)
         self.guard.run_now(self._decide_many, place, strategy, batch, callback)
         if not batch.own:
             return
