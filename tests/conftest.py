@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from lastcache._shell.forks import kept_over_forks
+from lastcache._shell.reentrancy import CURRENT_LOAD, current_load
 from lastcache._shell.shell import Shell
 from lastcache.testing.fixtures import cache_kit
 from tests.kit import until
@@ -93,6 +94,15 @@ def nothing_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     # The young, among whom is what this test made; the rest is collected at the end of its module.
     gc.collect(1)
     assert complaints([*caplog.get_records("call"), *caplog.get_records("teardown")]) == []
+
+
+@pytest.fixture(autouse=True)
+def no_load_left_in_the_context() -> Iterator[None]:
+    """After every test no load that is under way is left in its context: it would be the asker of the next."""
+    yield
+    left = current_load()
+    CURRENT_LOAD.set(None)
+    assert left is None
 
 
 @pytest.fixture(params=each_of(loop for loop in LOOPS if "eager" not in loop))

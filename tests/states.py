@@ -35,7 +35,7 @@ def state_with(
     config: Config = CONFIG, *, beside: State | None = None, draw: float = 0.0, **traffic: Traffic[Work, Load]
 ) -> State:
     """Give a state with this under way, the queue as it follows from that."""
-    state: State = CacheState(config, clockless, beside=beside, draw=lambda: draw)
+    state: State = CacheState(config, clockless, beside=beside, draw=lambda: draw, enter=id)
     state.loads.traffic.update(traffic)
     state.loads.queue.update((found.job, None) for found in traffic.values() if isinstance(found, Queued))
     return state

@@ -112,7 +112,7 @@ def test_decide_asks_about_its_own_key() -> None:
 
 def test_a_stale_value_comes_with_the_job_of_its_reader() -> None:
     """The job behind a stale value has the reader's key, callback and time; the second reader gets the same."""
-    state: State = CacheState(CONFIG, lambda: 7.5)
+    state: State = CacheState(CONFIG, lambda: 7.5, enter=id)
     state.set(0, "k", "k", None)
     job = stale(state, "k")
     assert (job.key, job.callback, job.since, job.landing) == ("k", "callback", 7.5, None)

@@ -66,7 +66,7 @@ reads = pytest.mark.parametrize("ask", ["decide", "stand in"])
 @pytest.mark.parametrize("strategy", [SLOW, SWR])
 def test_a_call_that_need_not_wait_is_answered_without_a_flight(strategy: Strategy) -> None:
     """``stand_in`` gives what stands, and what is stale with the load behind it; None where the call must wait."""
-    state: State = CacheState(CONFIG, lambda: 7.5)
+    state: State = CacheState(CONFIG, lambda: 7.5, enter=id)
     state.set(0, "k", "v", None)
     assert [state.stand_in(now, strategy, "k", "callback") for now in (0, TTL)] == [given("v")] * 2
     assert [state.stand_in(2 * TTL, SIE, "k", "callback"), state.stand_in(0, strategy, "none", "callback")] == [
@@ -165,7 +165,7 @@ def test_who_is_given_what_stands_puts_an_abandoned_flight_out_of_the_way() -> N
 def test_jitter_is_drawn_by_chance_unless_told_otherwise() -> None:
     """Values of one cache with jitter do not all expire at one instant; without jitter they do."""
     for jitter, spread in ((0.5, True), (0.0, False)):
-        state: State = CacheState(replace(CONFIG, jitter=jitter), float)
+        state: State = CacheState(replace(CONFIG, jitter=jitter), float, enter=id)
         for key in range(20):
             state.set(0, str(key), "v", None)
         flights = [led() for _ in range(20)]
@@ -189,7 +189,7 @@ def test_all_that_is_beyond_the_bound_goes_at_once() -> None:
 
 def test_the_job_of_who_may_not_leave_a_load_has_the_time_of_its_reader() -> None:
     """Who waits softly looks at that, whatever became of the job."""
-    state: State = CacheState(CONFIG, lambda: 7.5)
+    state: State = CacheState(CONFIG, lambda: 7.5, enter=id)
     state.set(0, "k", "v", None)
     step = state.without_load(2 * TTL, SWR, "k", "callback")
     assert isinstance(step, Stale)
@@ -307,7 +307,7 @@ def test_what_could_not_be_stored_is_told_to_nobody() -> None:
         key.error = KeyboardInterrupt()
         return 0.0
 
-    state: State = CacheState(replace(CONFIG, jitter=0.5), clockless, draw=draw)
+    state: State = CacheState(replace(CONFIG, jitter=0.5), clockless, draw=draw, enter=id)
     state.loads.traffic["k"] = Running(flight, job)
     with pytest.raises(KeyboardInterrupt):
         state.land(0, key, flight, Success("v"), None)

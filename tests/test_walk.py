@@ -68,7 +68,7 @@ class World:
             twin.absorbed = [jobs[absorbed] for absorbed in job.absorbed]
         for flight, twin_flight in flights.items():
             twin_flight.carries = None if flight.carries is None else jobs.get(flight.carries)
-        state: State = CacheState(self.config, clockless)
+        state: State = CacheState(self.config, clockless, enter=id)
         for key, stored in self.state.entries.stored.items():
             state.entries.put(key, entry_of(stored), -1000 * TICK)
         loads = self.state.loads
@@ -121,7 +121,7 @@ def new_world(config: Config) -> World:
         early_after=bound(policy.refresh_after) if policy.refresh_after < policy.global_ttl else inf,
         growth=int(policy.backoff),
     )
-    return World(config, CacheState(config, clockless), model)
+    return World(config, CacheState(config, clockless, enter=id), model)
 
 
 def advance(world: World) -> None:

@@ -114,8 +114,10 @@ class Calls(Shell[K, V, E, C]):
     ) -> Landing[V, E] | Stale[K, V, E, C]:
         """Answer a call for which no answer stood on the hit path; one that asks ``again`` was counted before."""
         self.reports.misses += not again
-        asker = None if CURRENT_LOAD.get() is None else current_load()
-        if inside() is not None or (asker is not None and asker.is_between_steps()):
+        if inside() is not None:
+            return await self._ask_inside(place, strategy, key, callback)
+        asker = None if CURRENT_LOAD.get() is None else self.guard.run(current_load)
+        if asker is not None and asker.is_between_steps():
             return await self._ask_inside(place, strategy, key, callback)
         if strategy is not Strategy.STALE_IF_ERROR and key in self.entries.stored:
             given = self._stand_in(place, strategy, key, callback)
@@ -128,7 +130,8 @@ class Calls(Shell[K, V, E, C]):
                 try:
                     with flight.latch: step = await (self._lead(place, strategy, key, callback, flight) if asker is None else self._lead_for(asker, place, strategy, key, callback, flight))  # noqa: E501, E701  # fmt: skip
                 finally:
-                    leave_load(node)
+                    if CURRENT_LOAD.get() is node:
+                        self.guard.run(leave_load, node)
                     if place.state.needs_cleanup(flight):
                         self.clean_up(place, key, flight)
             except BaseException as err:
@@ -192,9 +195,9 @@ class Calls(Shell[K, V, E, C]):
         Without a strategy it was decided before: the flight was begun in the background.
         """
         node = flight.node
-        # Under the guard: a finalizer that runs within this very call must not set the variable, too (CPython crashes).
-        self.guard.run(CURRENT_LOAD.set, node)
-        if strategy is not None:
+        if strategy is None:
+            self.guard.run(CURRENT_LOAD.set, node)
+        else:
             step = self.guard.run_step(place.state.decide, strategy, key, callback, flight)
             if step is not flight:
                 return step
@@ -214,9 +217,11 @@ class Calls(Shell[K, V, E, C]):
             raised = Raised(err, err.__traceback__)
             node.calling = False
             self.guard.run_now(place.state.crash, key, flight, raised)
+            leave_load(node)
             return raised
         node.calling = False
         landing = self.guard.run_step(place.state.land, key, flight, outcome, ttl)
+        leave_load(node)
         flight.replaced = None
         if type(outcome) is not SUCCESS:
             self.forget_frames(key, outcome.failure().err)

@@ -11,6 +11,7 @@ from random import random
 from typing import Final, Generic, TypeVar, final
 
 from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
+from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode
 from lastcache.config import Config
 from lastcache.core.entries import Entries
 from lastcache.core.loads import Loads
@@ -54,10 +55,11 @@ class CacheState(Generic[K, V, E, C]):
     state of its own. A write outruns the flights of all places, and so does the first success to land: the others
     answer their callers as if they had joined it.
     ``timer`` gives seconds, by which soft timeouts are measured. ``draw`` draws for jitter, where there is any.
+    ``enter`` puts the node of a load that is led into the context of its leader.
     ``outbox`` has jobs that have ended, to be told.
     """
 
-    __slots__ = ("_draw", "_max_queued", "_timer", "closed", "entries", "loads", "outbox", "places", "policy")
+    __slots__ = ("_draw", "_enter", "_max_queued", "_timer", "closed", "entries", "loads", "outbox", "places", "policy")
 
     def __init__(
         self,
@@ -66,12 +68,14 @@ class CacheState(Generic[K, V, E, C]):
         *,
         beside: "CacheState[K, V, E, C] | None" = None,
         draw: Callable[[], float] = random,
+        enter: Callable[[LoadNode], object] = CURRENT_LOAD.set,
         watched: bool = False,
     ) -> None:
         self.policy: Policy = policy_of(config)
         self._max_queued = config.max_queued
         self._draw = draw if config.jitter else float  # which gives 0.0
         self._timer = timer
+        self._enter = enter
         self.closed: bool = False
         self.loads: Loads[K, Flight[V, E], Job[K, V, E, C]] = Loads()
         self.entries: Entries[K, V, E] = (
@@ -89,7 +93,10 @@ class CacheState(Generic[K, V, E, C]):
     def decide(
         self, now: int, strategy: Strategy, key: K, callback: C, flight: Flight[V, E]
     ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E]:
-        """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one."""
+        """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one.
+
+        One that leads is the load of its context from here on.
+        """
         if self.closed:
             self.check_open()
         entry = self.entries.read(key, now) if key in self.entries.stored else None
@@ -101,7 +108,9 @@ class CacheState(Generic[K, V, E, C]):
                 return given
         flight.began_at = now
         led = self.loads.wait(key, flight)
-        if led is not flight:
+        if led is flight:
+            self._enter(flight.node)
+        else:
             flight.began_at = None
         return led
 

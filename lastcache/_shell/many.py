@@ -54,8 +54,10 @@ class CallsOfMany(Calls[K, V, E, C]):
     async def _load_many(
         self, place: Place[K, V, E, C], strategy: Strategy, keys: tuple[K, ...], callback: Any
     ) -> dict[K, Landing[V, E]]:
-        asker = current_load()
-        if inside() is not None or (asker is not None and asker.is_between_steps()):
+        if inside() is not None:
+            return await self._ask_many_inside(place, strategy, keys, callback)
+        asker = self.guard.run(current_load)
+        if asker is not None and asker.is_between_steps():
             return await self._ask_many_inside(place, strategy, keys, callback)
         landings: dict[K, Landing[V, E]] = {}
         while missing := tuple(key for key in keys if key not in landings):
@@ -76,7 +78,7 @@ class CallsOfMany(Calls[K, V, E, C]):
             try:
                 with batch.node.latch: await self._decide_and_fly_many(place, strategy, batch, callback, asker)  # noqa: E701  # fmt: skip
             finally:
-                leave_load(batch.node)
+                self.guard.run(leave_load, batch.node)
                 self._clean_up_many(place, batch)
         except BaseException as err:
             # An interrupt may have struck inside the first.
@@ -102,7 +104,6 @@ class CallsOfMany(Calls[K, V, E, C]):
     async def _decide_and_fly_many(
         self, place: Place[K, V, E, C], strategy: Strategy, batch: Batch[K, V, E], callback: Any, asker: LoadNode | None
     ) -> None:
-        self.guard.run(CURRENT_LOAD.set, batch.node)
         self.guard.run_now(self._decide_many, place, strategy, batch, callback)
         if not batch.own:
             return

@@ -50,7 +50,11 @@ class LoadNode:
 
 
 CURRENT_LOAD: Final[ContextVar[LoadNode | None]] = ContextVar("lastcache_current_load", default=None)
-"""The load that this context leads: the one that asks, if its callback runs."""
+"""The load that this context leads: the one that asks, if its callback runs.
+
+To set it may run the collector, and with that a finalizer; if that sets it in the same context meanwhile, CPython
+crashes. So it is set under a guard, or while its load is between its steps: a finalizer runs uncached there.
+"""
 
 
 def current_load() -> LoadNode | None:

@@ -171,7 +171,7 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
         It may do so at once, in the thread that started it: then a callback that runs there waits for these loads.
         """
-        asker = current_load() if get_ident() == starter else None
+        asker = self.guard.run(current_load) if get_ident() == starter else None
         try:
             if self.begin_work(worker):
                 self.work(worker, None, asker)
