@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple, final
 
 from lastcache.events import (
+    ChangedElsewhere,
     Event,
     Evicted,
     Joined,
@@ -15,8 +16,15 @@ from lastcache.events import (
     RefreshRefused,
     RefreshStarted,
     ServedStale,
+    StoreAway,
+    StoreBack,
+    StoreOutran,
+    StoreServed,
+    StoreSkipped,
+    StoreUnread,
     Swept,
     Waited,
+    WaitedElsewhere,
 )
 
 
@@ -45,6 +53,17 @@ _OF_KEY: Final[dict[type, str]] = {
     RefreshStarted: "a background load of %r was begun",
     Evicted: "%r had to make room for another key",
     Swept: "%r was dropped: it could never be given again",
+    StoreServed: "the store had a value of %r",
+    StoreOutran: "something newer than what was loaded for %r was written elsewhere",
+}
+_OF_WAIT: Final[dict[type, str]] = {
+    Waited: "a caller has waited %s for the load of %r",
+    WaitedElsewhere: "a caller has waited %s for another process to load %r",
+}
+_WITH_REASON: Final[dict[type, str]] = {
+    RefreshRefused: "the background load of %r was dropped: %s",
+    StoreSkipped: "other processes do not know of %r: %s",
+    StoreUnread: "what the store has of %r counts as nothing: %s",
 }
 
 
@@ -59,8 +78,8 @@ def line_of(event: Event[object, object]) -> Line:
             return _line_of_bad_load(event)
         case ServedStale(key, err):
             return Line(logging.INFO, "a stale value of %r was given; the error behind it: %r", (key, err))
-        case RefreshRefused(key, reason):
-            return Line(logging.WARNING, "the background load of %r was dropped: %s", (key, reason))
+        case RefreshRefused(key, reason) | StoreSkipped(key, reason) | StoreUnread(key, reason):
+            return Line(logging.WARNING, _WITH_REASON[type(event)], (key, reason))
         case _:
             return _line_of_course(event)
 
@@ -83,10 +102,28 @@ def _line_of_course(event: Event[object, object]) -> Line:
             return Line(logging.DEBUG, "%s of %r begins", (load_of(background=background), key))
         case Loaded(key, took, background):
             return Line(logging.DEBUG, "%s of %r took %s", (load_of(background=background), key, lasted(took)))
-        case Waited(key, took):
-            return Line(logging.DEBUG, "a caller has waited %s for the load of %r", (lasted(took), key))
+        case Waited(key, took) | WaitedElsewhere(key, took):
+            return Line(logging.DEBUG, _OF_WAIT[type(event)], (lasted(took), key))
+        case StoreAway() | StoreBack() | ChangedElsewhere():
+            return _line_of_store(event)
         case _:
             return Line(logging.DEBUG, _OF_KEY[type(event)], (event.key,))
+
+
+def _line_of_store(event: StoreAway | StoreBack | ChangedElsewhere[object]) -> Line:
+    match event:
+        case StoreAway(failure):
+            return Line(logging.WARNING, "the store is away (%s): %s", (failure.trouble.value, failure.detail))
+        case StoreBack(away_for, owed):
+            return Line(
+                logging.WARNING,
+                "the store is back after %s; it is to be told of %s",
+                (lasted(away_for), counted(owed, "change")),
+            )
+        case ChangedElsewhere(None):
+            return Line(logging.INFO, "everything was cleared in another process", ())
+        case ChangedElsewhere(key, how):
+            return Line(logging.DEBUG, "%r was %s in another process", (key, how))
 
 
 def load_of(*, background: bool) -> str:

@@ -17,6 +17,7 @@ from lastcache._checks import checked_name, refuse
 from lastcache._shell.forks import reset_in_children
 from lastcache.errors import CacheClosedError
 from lastcache.events import (
+    ChangedElsewhere,
     Event,
     Evicted,
     Joined,
@@ -28,11 +29,19 @@ from lastcache.events import (
     RefreshStarted,
     ServedStale,
     Stats,
+    StoreAway,
+    StoreBack,
+    StoreOutran,
+    StoreServed,
+    StoreSkipped,
+    StoreUnread,
     Swept,
     Waited,
+    WaitedElsewhere,
 )
 
 OUTCOMES: Final = ("success", "failure", "exception")
+STORE_ANSWERS: Final = ("served", "skipped", "unread", "outran", "changed")
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper bounds of the buckets of durations, in seconds.
@@ -62,11 +71,14 @@ COUNTERS: Final[Mapping[str, Instrument]] = {
     "stale_answers": Instrument("Stale values that were given", "{answer}"),
     "refreshes": Instrument("Loads in the background", "{load}", {"result": ("started", "refused")}),
     "removals": Instrument("Keys that had to go", "{entry}", {"cause": ("evicted", "swept")}),
+    "store_outages": Instrument("Times that the store of the second level went away", "{outage}"),
+    "store_answers": Instrument("What the store of the second level said", "{answer}", {"kind": STORE_ANSWERS}),
 }
 
 DURATIONS: Final[Mapping[str, Instrument]] = {
     "load.duration": Instrument("How long callbacks took", "s", {"outcome": OUTCOMES}),
     "join.duration": Instrument("How long callers waited for the load of another", "s"),
+    "store_wait.duration": Instrument("How long callers waited for the load of another process", "s"),
 }
 
 
@@ -83,6 +95,7 @@ GAUGES: Final[Mapping[str, Reading]] = {
     "entries": Reading("Keys that have a value", "{entry}", attrgetter("entries")),
     "active_loads": Reading("Loads that run", "{load}", attrgetter("running")),
     "queued_loads": Reading("Loads that wait for their turn in the background", "{load}", attrgetter("queued")),
+    "owed_changes": Reading("Keys whose change the store is still to be told of", "{entry}", attrgetter("owed")),
 }
 
 TOTALS: Final[Mapping[str, Reading]] = {
@@ -108,6 +121,13 @@ _WITHOUT_DETAILS: Final[Mapping[type, tuple[Measure, ...]]] = {
     RefreshRefused: (Measure("refreshes", {"result": "refused"}),),
     Evicted: (Measure("removals", {"cause": "evicted"}),),
     Swept: (Measure("removals", {"cause": "swept"}),),
+    StoreServed: (Measure("store_answers", {"kind": "served"}),),
+    StoreAway: (Measure("store_outages"),),
+    StoreBack: (),
+    StoreSkipped: (Measure("store_answers", {"kind": "skipped"}),),
+    StoreUnread: (Measure("store_answers", {"kind": "unread"}),),
+    StoreOutran: (Measure("store_answers", {"kind": "outran"}),),
+    ChangedElsewhere: (Measure("store_answers", {"kind": "changed"}),),
 }
 
 
@@ -126,7 +146,9 @@ def measures(event: Event[object, object]) -> tuple[Measure, ...]:
             return _load("exception", took, background=background)
         case Waited(took=took):
             return (Measure("join.duration", took=took),)
-        case LoadStarted() | Joined() | ServedStale() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
+        case WaitedElsewhere(took=took):
+            return (Measure("store_wait.duration", took=took),)
+        case _:
             return _WITHOUT_DETAILS[type(event)]
 
 
@@ -208,4 +230,5 @@ def _sum(counted: Iterable[Stats]) -> Stats | None:
         misses=sum(stats.misses for stats in each),
         queued=sum(stats.queued for stats in each),
         running=sum(stats.running for stats in each),
+        owed=sum(stats.owed for stats in each),
     )

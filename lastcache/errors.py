@@ -1,7 +1,10 @@
-"""The exceptions of misuse.
+"""The exceptions of misuse, and why a store did not answer.
 
 What a source is expected to do, such as to fail, is a ``Failure`` of the user's own error type and never one of these.
 """
+
+from enum import Enum
+from typing import NamedTuple, final
 
 
 class ConfigError(ValueError):
@@ -22,3 +25,22 @@ class LoadDroppedError(RuntimeError):
 
 class CacheClosedError(RuntimeError):
     """The cache was closed before this call."""
+
+
+class Trouble(Enum):
+    """Why a store did not answer; ``BROKEN`` where it raised, or answered what makes no sense."""
+
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    FULL = "full"
+    CORRUPT = "corrupt"
+    BROKEN = "broken"
+
+
+@final
+class StoreFailure(NamedTuple):
+    """A store did not answer; ``detail`` says more, for people."""
+
+    trouble: Trouble
+    detail: str

@@ -14,8 +14,9 @@ itself may lose it. It is no part of equality.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Generic, TypeAlias, TypeVar, final
+from typing import Generic, Literal, TypeAlias, TypeVar, final
 
+from lastcache.errors import StoreFailure
 from lastcache.records import sealed
 
 K = TypeVar("K")
@@ -168,6 +169,98 @@ class Swept(Generic[K_co]):
     cache: str = field(default="", kw_only=True, repr=False)
 
 
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class StoreServed(Generic[K_co]):
+    """A call was answered with what the store had: no callback ran for it. ``stale`` where it is past its freshness."""
+
+    key: K_co
+    stale: bool
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class StoreAway:
+    """The store did not answer, for this reason: nobody asks it until a probe in the background succeeds.
+
+    It is told once for each outage of the store.
+    """
+
+    failure: StoreFailure
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class StoreBack:
+    """The store answers again, after so long; ``owed`` is how many keys it is still to be told of."""
+
+    away_for: timedelta
+    owed: int
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class StoreSkipped(Generic[K_co]):
+    """What was loaded or set is not in the store, for this reason: other processes do not have it.
+
+    Where the cache was closed while it owed a change to a store that was away, they were not told of that change.
+    """
+
+    key: K_co
+    reason: str
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class StoreUnread(Generic[K_co]):
+    """The store has a value that cannot be read, for this reason: it counts as none."""
+
+    key: K_co
+    reason: str
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class StoreOutran(Generic[K_co]):
+    """Something newer was written elsewhere while a value was loaded: its own callers get it, and nobody stores it."""
+
+    key: K_co
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class WaitedElsewhere(Generic[K_co]):
+    """A call has waited for so long for the load of another process."""
+
+    key: K_co
+    took: timedelta
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class ChangedElsewhere(Generic[K_co]):
+    """The store said that another process has set or deleted ``key``, or cleared everything: then ``key`` is None."""
+
+    key: K_co | None
+    how: Literal["set", "deleted", "cleared"]
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
 Event: TypeAlias = (
     LoadStarted[K]
     | Loaded[K]
@@ -180,6 +273,14 @@ Event: TypeAlias = (
     | RefreshRefused[K]
     | Evicted[K]
     | Swept[K]
+    | StoreServed[K]
+    | StoreAway
+    | StoreBack
+    | StoreSkipped[K]
+    | StoreUnread[K]
+    | StoreOutran[K]
+    | WaitedElsewhere[K]
+    | ChangedElsewhere[K]
 )
 """What an observer is given."""
 
@@ -195,7 +296,8 @@ class Stats:
     ``hits`` are counted with ``Config(count_hits=True)`` alone; else it is None. ``misses`` are the calls for which no
     answer stood: they loaded, joined a load, were given a stale value, or found an early load due. Every call is one of
     the two, key by key. ``queued`` are the loads that wait for their turn in the background now, and ``running`` those
-    that run, and that no newer write has outrun. The other counts are those of the events; stale answers are all
+    that run, and that no newer write has outrun. ``owed`` are the keys whose change the store of a second level is
+    still to be told of. The other counts are those of the events; stale answers are all
     counted where hits are counted, or where there is an observer.
 
     >>> Stats(entries=1, hits=3, misses=1, loaded=1).hit_ratio
@@ -216,6 +318,15 @@ class Stats:
     swept: int = 0
     queued: int = 0
     running: int = 0
+    store_served: int = 0
+    store_away: int = 0
+    store_back: int = 0
+    store_skipped: int = 0
+    store_unread: int = 0
+    store_outran: int = 0
+    waited_elsewhere: int = 0
+    changed_elsewhere: int = 0
+    owed: int = 0
 
     @property
     def hit_ratio(self) -> float | None:

@@ -19,6 +19,7 @@ from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue, LoadFailure
+from lastcache.second.options import Second
 
 try:
     from lastcache._shell.awaited import Callback
@@ -69,8 +70,9 @@ class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Callable[[Event[K, E]], None] | None = None,
         name: str = "",
+        second: Second[K, V] | None = None,
     ) -> None:
-        self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer, name)
+        self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer, name, second)
         super().__init__(self._calls, clock, counted=config.count_hits)
 
     async def load_or_store(

@@ -20,6 +20,7 @@ from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue
+from lastcache.second.options import Second
 from lastcache.views import DemandingCache, Revalidation, ThreadCache, without_refresh
 
 __all__ = ["DemandingCache", "LastCache", "Revalidation", "ThreadCache"]
@@ -67,8 +68,9 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         observer: Callable[[Event[K, E]], None] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
         name: str = "",
+        second: Second[K, V] | None = None,
     ) -> None:
-        self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor, name)
+        self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor, name, second)
         super().__init__(self._calls, clock, counted=config.count_hits)
 
     def load_or_store(self, key: K, callback: Callable[[K], Outcome[V, E]]) -> Result[CachedValue[V, E], E]:

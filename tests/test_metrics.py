@@ -14,7 +14,7 @@ from returns.result import Success
 from lastcache import Config, ConfigError, LastCache, failed
 from lastcache._metrics import COUNTERS, GAUGES, SECONDS, TOTALS
 from lastcache.core.states import Outcome
-from lastcache.events import Event, Joined, LoadRaised, RefreshRefused, Waited
+from lastcache.events import Event, Joined, LoadRaised, RefreshRefused, Waited, WaitedElsewhere
 from lastcache.otel import OtelMetrics
 from lastcache.prometheus import PrometheusMetrics
 from lastcache.testing import ManualClock, run_inline
@@ -156,6 +156,7 @@ def test_both_systems_have_the_same_names() -> None:
     history(cache, clock)
     for tell in told:
         tell(Waited("k", SECOND))
+        tell(WaitedElsewhere("k", SECOND))
     translated = {
         metric.name.replace(".", "_") + ("_seconds" if metric.unit == "s" else "") for metric in collected(reader)
     }
@@ -172,6 +173,10 @@ def test_both_systems_have_the_same_names() -> None:
         "lastcache.entries": "{entry}",
         "lastcache.active_loads": "{load}",
         "lastcache.queued_loads": "{load}",
+        "lastcache.owed_changes": "{entry}",
+        "lastcache.store_outages": "{outage}",
+        "lastcache.store_answers": "{answer}",
+        "lastcache.store_wait.duration": "s",
         "lastcache.hits": "{call}",
         "lastcache.misses": "{call}",
     }
@@ -241,7 +246,7 @@ def test_counters_begin_at_zero() -> None:
     PrometheusMetrics(registry).observer("users")
     OtelMetrics(MeterProvider([reader]).get_meter("test")).observer("users")
     counted = [value for name in COUNTERS for _, _, value in samples(registry, f"lastcache_{name}_total")]
-    assert counted == [0.0] * (6 + 1 + 1 + 2 + 2)
+    assert counted == [0.0] * (6 + 1 + 1 + 2 + 2 + 1 + 5)
     assert sum(len(metric.data.data_points) for metric in collected(reader)) == len(counted)
 
 
@@ -281,6 +286,7 @@ def test_watching_keeps_no_cache_alive_and_reads_no_closed_one() -> None:
         "lastcache.active_loads",
         "lastcache.entries",
         "lastcache.misses",
+        "lastcache.owed_changes",
         "lastcache.queued_loads",
     ]
     assert all(

@@ -13,15 +13,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
+from lastcache._shell.consult import Consults
+from lastcache._shell.flight import AGAIN, Again, Dropped, Flight, Job, Landing, Raised, Stale, Unchecked
 from lastcache._shell.frames import forget_frames
 from lastcache._shell.guard import inside
 from lastcache._shell.inflight import INSIDE
+from lastcache._shell.level import Loan
 from lastcache._shell.outcomes import check_outcome
 from lastcache._shell.place import Place
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
 from lastcache._shell.reports import Number
-from lastcache._shell.shell import Shell
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import kept_error, settle
 from lastcache.core.values import SUCCESS
@@ -59,7 +60,7 @@ class Returned(NamedTuple, Generic[V, E]):
     ttl: int | None
 
 
-class Calls(Shell[K, V, E, C]):
+class Calls(Consults[K, V, E, C]):
     """The calls of one cache."""
 
     __slots__ = ()
@@ -109,7 +110,7 @@ class Calls(Shell[K, V, E, C]):
             return None
         return self.read_now(place.state.without_load, strategy, key, callback)
 
-    async def ask(  # noqa: C901  # a call from beginning to end; a coroutine more would cost more than it explains
+    async def ask(  # noqa: C901, PLR0912  # a call from beginning to end; a coroutine more would cost more than it explains
         self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C, *, again: bool = False
     ) -> Landing[V, E] | Stale[K, V, E, C]:
         """Answer a call for which no answer stood on the hit path; one that asks ``again`` was counted before."""
@@ -123,9 +124,11 @@ class Calls(Shell[K, V, E, C]):
             given = self._stand_in(place, strategy, key, callback)
             if given is not None:
                 return given
+        loan: Loan | None = None
         while True:
             node = LoadNode(CURRENT_LOAD.get(), place.leader and place.leader())
             flight: Flight[V, E] = Flight(node)
+            flight.loan = loan
             try:
                 try:
                     with flight.latch: step = await (self._lead(place, strategy, key, callback, flight) if asker is None else self._lead_for(asker, place, strategy, key, callback, flight))  # noqa: E501, E701  # fmt: skip
@@ -140,11 +143,17 @@ class Calls(Shell[K, V, E, C]):
                 self.report_end(key, flight, err, background=False)
                 raise
             self.report_call(key, flight)
-            if type(step) is not Flight:
-                return step
-            await self.join_flight(place, key, step, asker)
-            if step.landing is not None:
-                return step.landing
+            if type(step) is Flight:
+                await self.join_flight(place, key, step, asker)
+                if step.landing is not None:
+                    return step.landing
+                loan = None if step.loan is None else Loan(forced=True)
+            elif type(step) is Unchecked:
+                checked = await self.check(place, key, step)
+                if checked is not None:
+                    return checked
+            elif step is not AGAIN:
+                return cast("Landing[V, E] | Stale[K, V, E, C]", step)
 
     def _stand_in(
         self, place: Place[K, V, E, C], strategy: Strategy, key: K, callback: C
@@ -182,14 +191,14 @@ class Calls(Shell[K, V, E, C]):
         key: K,
         callback: C,
         flight: Flight[V, E],
-    ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+    ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E] | Unchecked[V, E] | Again:
         """Lead for a callback that asks: its own load waits for this one."""
         with WaitEdge(asker, flight.node):
             return await self._lead(place, strategy, key, callback, flight)
 
-    async def _lead(  # noqa: C901  # as above
+    async def _lead(  # noqa: C901, PLR0912  # as above
         self, place: Place[K, V, E, C], strategy: Strategy | None, key: K, callback: C, flight: Flight[V, E]
-    ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+    ) -> Landing[V, E] | Stale[K, V, E, C] | Flight[V, E] | Unchecked[V, E] | Again:
         """Decide, and run ``callback`` where that is the decision; give the flight to join, if there is one.
 
         Without a strategy it was decided before: the flight was begun in the background.
@@ -201,6 +210,11 @@ class Calls(Shell[K, V, E, C]):
             step = self.guard.run_step(place.state.decide, strategy, key, callback, flight)
             if step is not flight:
                 return step
+        if self.level is not None:
+            heard = await self.consult(place, strategy, key, callback, flight)
+            if heard is not None:
+                leave_load(node)
+                return heard
         node.calling = True
         if self.reports.observed:
             self.reports.begin(key, flight, background=strategy is None)
@@ -216,10 +230,14 @@ class Calls(Shell[K, V, E, C]):
                 raise
             raised = Raised(err, err.__traceback__)
             node.calling = False
+            if flight.loan is not None:
+                await self.give_back(place, flight.loan)
             self.guard.run_now(place.state.crash, key, flight, raised)
             leave_load(node)
             return raised
         node.calling = False
+        if flight.loan is not None:
+            await self.share(place, key, flight, flight.loan, outcome, ttl)
         landing = self.guard.run_step(place.state.land, key, flight, outcome, ttl)
         leave_load(node)
         flight.replaced = None
@@ -238,6 +256,8 @@ class Calls(Shell[K, V, E, C]):
             self.guard.write(place.state.abandon, key, flight)
         if flight.event is not None:
             place.wake(flight)
+        if flight.loan is not None:
+            self.leave_lease(flight.loan)
         self.tidy(place)
 
     def tidy(self, place: Place[K, V, E, C]) -> None:
@@ -301,7 +321,7 @@ class Calls(Shell[K, V, E, C]):
     def report_refresh(self, key: K, job: Job[K, V, E, C], flight: Flight[V, E]) -> None:
         """Report a background load that has ended, or was broken off. What an observer raises has nobody to strike."""
         with suppress(BaseException):
-            if flight.began_at is not None:
+            if flight.began_at is not None and (flight.loan is None or flight.outcome is not None):
                 self.reports.start(key)
         with suppress(BaseException):
             self.release_removed()
@@ -312,6 +332,8 @@ class Calls(Shell[K, V, E, C]):
 
     def end_refresh(self, place: Place[K, V, E, C], flight: Flight[V, E]) -> None:
         """Tell who waits for a background load."""
+        if flight.loan is not None:
+            self.leave_lease(flight.loan)
         if flight.tells is not None:
             self.tell_of(place, flight.tells)
         self.notify(place, here=True)

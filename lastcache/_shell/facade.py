@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Generic, Never, TypeVar
+from typing import Any, Generic, Never, TypeVar
 
 from returns.maybe import Maybe, Nothing, Some
 from returns.result import Result
 
 from lastcache._checks import NOTHING, check_duration, checked_ttl, duration_of
 from lastcache._shell.looks import explained, if_cached
-from lastcache._shell.shell import Shell
+from lastcache._shell.writes import Writes
 from lastcache.core.entries import entry_of
 from lastcache.core.explain import Explanation
 from lastcache.core.policy import FOREVER, checked_max_stale
@@ -21,7 +21,7 @@ from lastcache.records import CachedValue, StoredEntry
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
-C = TypeVar("C")
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 class CacheView(Generic[K, V, E, C]):
@@ -30,7 +30,7 @@ class CacheView(Generic[K, V, E, C]):
     __slots__ = ("__weakref__", "_all", "_bounded", "_clock", "_entries", "_max_stale", "_shell")
 
     def __init__(
-        self, shell: Shell[K, V, E, C], clock: Callable[[], int], *, counted: bool, max_stale: int = FOREVER
+        self, shell: Writes[K, V, E, C], clock: Callable[[], int], *, counted: bool, max_stale: int = FOREVER
     ) -> None:
         self._shell = shell
         self._clock = clock
@@ -182,7 +182,7 @@ class CacheView(Generic[K, V, E, C]):
         """
         hash(key)
         own = self._shell.ttl_of(value) if ttl is None else checked_ttl(ttl)
-        self._shell.write_now(self._shell.state.set, key, value, own)
+        self._shell.set(key, value, own)
 
     def expire(self, key: K) -> None:
         """End the freshness of ``key`` now; its value is still there for when a load fails.
@@ -190,16 +190,16 @@ class CacheView(Generic[K, V, E, C]):
         A load that began before changes nothing any more.
         """
         hash(key)
-        self._shell.write_now(self._shell.state.expire, key)
+        self._shell.expire(key)
 
     def delete(self, key: K) -> None:
         """Forget ``key``: nothing is left to fall back on. A load that began before stores nothing any more."""
         hash(key)
-        self._shell.write(self._shell.state.delete, key)
+        self._shell.delete(key)
 
     def clear(self) -> None:
         """Forget every key, in one step. A load that began before stores nothing any more."""
-        self._shell.write(self._shell.state.clear)
+        self._shell.clear()
 
     def __len__(self) -> int:
         self._shell.check_open()

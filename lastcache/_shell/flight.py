@@ -4,13 +4,17 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Generic, Never, Protocol, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeAlias, TypeVar, final
 
 from lastcache._shell.reentrancy import LoadNode
+from lastcache.core.shared import Shared
 from lastcache.core.states import Answer, Outcome
 from lastcache.core.values import value
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue
+
+if TYPE_CHECKING:
+    from lastcache._shell.level import Loan
 
 EMPTY: Final = Context()
 
@@ -119,6 +123,22 @@ class Stale(Generic[K, V, E, C]):
     job: Job[K, V, E, C]
 
 
+@final
+@value
+class Unchecked(Generic[V, E]):
+    """There is an answer that stands, and that a store has to be asked for before it is given."""
+
+    known: Shared[V, E, Any]
+
+
+@final
+class Again:
+    """A call has to decide again: something was written while a store was asked."""
+
+
+AGAIN: Final = Again()
+
+
 class Event(Protocol):
     """What tasks wait for."""
 
@@ -143,6 +163,7 @@ class Flight(Generic[V, E]):
     ``carries`` is the job that it leads, where it runs in the background; ``tells`` is that job once it has ended, for
     its leader to tell who waits for it.
     The flights of a batch share one node. ``replaced`` is what its landing replaced, released with it.
+    ``loan`` is what it has to do with a store beside the cache, if there is one.
     """
 
     __slots__ = (
@@ -152,6 +173,7 @@ class Flight(Generic[V, E]):
         "landed_at",
         "landing",
         "latch",
+        "loan",
         "node",
         "number",
         "outcome",
@@ -171,6 +193,7 @@ class Flight(Generic[V, E]):
         self.began_at: int | None = None
         self.landed_at: int = 0
         self.number: int = 0
+        self.loan: Loan | None = None
 
     @property
     def over(self) -> bool:

@@ -8,9 +8,9 @@ interrupt finds nothing half done that ``abandon`` cannot mend.
 from collections.abc import Callable
 from contextlib import suppress
 from random import random
-from typing import Final, Generic, TypeVar, final
+from typing import Final, Generic, TypeVar
 
-from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
+from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale, Unchecked
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode
 from lastcache.config import Config
 from lastcache.core.entries import Entries
@@ -47,7 +47,6 @@ CHANGED: Final = "the hash of its key has changed"
 CROWDED: Final = "the queue of background loads was full, and newer ones came"
 
 
-@final
 class CacheState(Generic[K, V, E, C]):
     """Entries and loads of one cache; ``beside`` another, of the same entries, with loads of its own.
 
@@ -92,7 +91,7 @@ class CacheState(Generic[K, V, E, C]):
 
     def decide(
         self, now: int, strategy: Strategy, key: K, callback: C, flight: Flight[V, E]
-    ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E]:
+    ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E] | Unchecked[V, E]:
         """Decide what a call has to do, and attach ``flight`` if it is to lead; a flight to join is another one.
 
         One that leads is the load of its context from here on.
@@ -180,19 +179,22 @@ class CacheState(Generic[K, V, E, C]):
         if job.over:  # An interrupt left it there.
             self.end_queued(job)
             return False
-        entry = self.entries.get(job.key)
-        match lookup(self.policy, Strategy.STALE_IF_ERROR, entry, None, now):
-            case Serve(answer):
-                self.finish(job, answer)
-                self.loads.withdraw(job, job.key)
-                return False
-            case ServeAndRefresh() | Revalidate() | Load() | Join():
-                flight.began_at, flight.carries = now, job
-                if self.loads.start(job, job.key, flight):
-                    return True
-                flight.began_at = flight.carries = None
-                self.finish(job, Dropped(CHANGED))
-                return False
+        answer = self._needless(now, job.key)
+        if answer is not None:
+            self.finish(job, answer)
+            self.loads.withdraw(job, job.key)
+            return False
+        flight.began_at, flight.carries = now, job
+        if self.loads.start(job, job.key, flight):
+            return True
+        flight.began_at = flight.carries = None
+        self.finish(job, Dropped(CHANGED))
+        return False
+
+    def _needless(self, now: int, key: K) -> Answer[V, E] | None:
+        """Give the answer that makes a load in the background needless, if there is one."""
+        decision = lookup(self.policy, Strategy.STALE_IF_ERROR, self.entries.get(key), None, now)
+        return decision.answer if isinstance(decision, Serve) else None
 
     def land(self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None) -> Landing[V, E]:
         """Settle ``outcome`` where ``flight`` is attached, and end it; an outrun flight stores nothing."""

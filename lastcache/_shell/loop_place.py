@@ -7,13 +7,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, final
 from weakref import ref
 
-from anyio import Event, current_time, get_current_task
+from anyio import Event, current_time, get_current_task, sleep
 
 from lastcache._shell.awaited import Callback, awaited, exception_for_waiters
 from lastcache._shell.flight import Flight, Job
 from lastcache._shell.guard import inside
 from lastcache._shell.inflight import CacheState
-from lastcache._shell.loops import TaskLeader, is_being_cancelled, running_loop, running_task, soon, wait_for
+from lastcache._shell.loops import (
+    TaskLeader,
+    TaskWaiter,
+    is_being_cancelled,
+    running_loop,
+    running_task,
+    soon,
+    wait_for,
+)
 from lastcache._shell.reentrancy import LoadNode
 from lastcache._shell.scopes import Scope
 from lastcache.config import Config
@@ -21,6 +29,7 @@ from lastcache.config import Config
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+T = TypeVar("T")
 
 TaskJob: TypeAlias = Job[K, V, E, Callback[K, V, E]]
 
@@ -63,7 +72,7 @@ class LoopPlace(Generic[K, V, E]):
         self.loop: ref[object] = ref(loop)
         self.scopes: list[Scope] = []
         self.starting: dict[TaskJob[K, V, E], _Start] = {}
-        self.state: CacheState[K, V, E, Callback[K, V, E]] = CacheState(config, self.timer, beside=shell.state)
+        self.state: CacheState[K, V, E, Callback[K, V, E]] = shell.new_state(config, self.timer, beside=shell.state)
 
     def is_here(self) -> bool:
         """Whether its event loop runs in this thread: not so where the collector closes a coroutine of a dead one."""
@@ -95,6 +104,20 @@ class LoopPlace(Generic[K, V, E]):
     async def patiently(self, job: TaskJob[K, V, E], seconds: float) -> None:
         """Return once ``job`` has ended, or after ``seconds`` of the loop's clock."""
         await wait_for(job, seconds)
+
+    async def call_store(self, call: Callable[[], T]) -> T:
+        """Call the store in a thread of our own, so that the loop goes on, and nobody else's threads are taken."""
+        shell = self._shell()
+        if shell is None:
+            return call()
+        waiter, given = TaskWaiter(), list[T]()
+        shell.store_threads.run(partial(_call_for, call, given, waiter))
+        await waiter.event.wait()
+        return given[0]
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep."""
+        await sleep(seconds)
 
     def timer(self) -> float:
         """Give an instant of the loop's clock."""
@@ -211,3 +234,8 @@ class LoopPlace(Generic[K, V, E]):
             if begun.scope is scope:
                 self._lost(shell, job, begun)
         self.start()
+
+
+def _call_for(call: Callable[[], T], given: list[T], waiter: TaskWaiter) -> None:
+    given.append(call())
+    waiter.wake()

@@ -11,6 +11,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
+T = TypeVar("T")
 
 
 class Place(Protocol[K, V, E, C]):
@@ -40,6 +41,13 @@ class Place(Protocol[K, V, E, C]):
 
     async def patiently(self, job: Job[K, V, E, C], seconds: float) -> None:
         """Return once ``job`` has ended, or after ``seconds`` of the timer."""
+
+    async def call_store(self, call: Callable[[], T]) -> T:
+        """Call a store, which takes a while, and give what it says."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Return after ``seconds``."""
 
     def timer(self) -> float:
         """Give an instant in seconds, by which soft timeouts are measured."""

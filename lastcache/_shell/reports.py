@@ -1,6 +1,7 @@
 """What happened in a cache: counted, and told to its observer."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -12,6 +13,7 @@ from lastcache._shell.guard import inside
 from lastcache.core.states import Outcome
 from lastcache.core.values import SUCCESS
 from lastcache.events import (
+    ChangedElsewhere,
     Event,
     Evicted,
     Joined,
@@ -24,8 +26,15 @@ from lastcache.events import (
     RefreshStarted,
     ServedStale,
     Stats,
+    StoreAway,
+    StoreBack,
+    StoreOutran,
+    StoreServed,
+    StoreSkipped,
+    StoreUnread,
     Swept,
     Waited,
+    WaitedElsewhere,
 )
 from lastcache.records import CachedValue
 
@@ -43,6 +52,14 @@ KINDS: Final = (
     RefreshRefused,
     Evicted,
     Swept,
+    StoreServed,
+    StoreAway,
+    StoreBack,
+    StoreSkipped,
+    StoreUnread,
+    StoreOutran,
+    WaitedElsewhere,
+    ChangedElsewhere,
 )
 
 
@@ -144,6 +161,11 @@ class Reports(Generic[K, E]):
         if self._count(Evicted if evicted else Swept):
             self._tell(Evicted(key, cache=self._name) if evicted else Swept(key, cache=self._name))
 
+    def of_store(self, make: Callable[..., Event[K, E]], *what: object) -> None:
+        """Report what the store of a second level said or did: ``make`` is the event, of ``what``."""
+        if self._count(make):
+            self._tell(make(*what, cache=self._name))
+
     def _count(self, kind: object) -> bool:
         """Count an event of this kind, and say whether there is an observer to tell of it."""
         self._counts[kind] += 1
@@ -170,7 +192,7 @@ class Reports(Generic[K, E]):
         if events:
             self._tell(events.pop())
 
-    def stats(self, *, entries: int, count_hits: bool, queued: int, running: int) -> Stats:
+    def stats(self, *, entries: int, count_hits: bool, queued: int, running: int, owed: int) -> Stats:
         """Write the counts down."""
         counts = self._counts
         return Stats(
@@ -188,6 +210,15 @@ class Reports(Generic[K, E]):
             swept=counts[Swept],
             queued=queued,
             running=running,
+            store_served=counts[StoreServed],
+            store_away=counts[StoreAway],
+            store_back=counts[StoreBack],
+            store_skipped=counts[StoreSkipped],
+            store_unread=counts[StoreUnread],
+            store_outran=counts[StoreOutran],
+            waited_elsewhere=counts[WaitedElsewhere],
+            changed_elsewhere=counts[ChangedElsewhere],
+            owed=owed,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import Generic, TypeVar, TypeVarTuple, cast
 
 from returns.result import Success
 
@@ -12,14 +12,17 @@ from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache._shell.forks import reset_in_children
 from lastcache._shell.guard import Guard, inside
 from lastcache._shell.inflight import CacheState
+from lastcache._shell.level import Level
 from lastcache._shell.place import Place
 from lastcache._shell.reports import Reports
+from lastcache._shell.shared_state import SharedState
 from lastcache.config import Config, checked_config
 from lastcache.core.entries import BoundedEntry, Entries, until_of
 from lastcache.core.states import Answer, Fresh, Outcome, Strategy
 from lastcache.core.values import SUCCESS
 from lastcache.events import Observer, Stats
 from lastcache.records import CachedValue
+from lastcache.second.options import Second, checked_second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -39,6 +42,7 @@ class Shell(Generic[K, V, E, C]):
         "counts",
         "entries",
         "guard",
+        "level",
         "name",
         "reports",
         "soft_timeout",
@@ -54,6 +58,7 @@ class Shell(Generic[K, V, E, C]):
         observer: Observer[K, E] | None,
         timer: Callable[[], float],
         name: str = "",
+        second: Second[K, V] | None = None,
     ) -> None:
         checked_config(config)
         self.clock: Callable[[], int] = checked_clock(clock)
@@ -65,9 +70,25 @@ class Shell(Generic[K, V, E, C]):
         self.reports: Reports[K, E] = Reports(checked_observer(observer), name)
         # Where somebody counts, no stale answer is given by the hit path.
         self.counts: bool = config.count_hits or observer is not None
-        self.state: CacheState[K, V, E, C] = CacheState(config, timer, watched=observer is not None)
+        checked = checked_second(second)
+        self.level: Level[K, V] | None = None if checked is None else Level(checked, config)
+        self.state: CacheState[K, V, E, C] = self.new_state(config, timer, watched=observer is not None)
         self.entries: Entries[K, V, E] = self.state.entries
         reset_in_children(self)
+
+    def new_state(
+        self,
+        config: Config,
+        timer: Callable[[], float],
+        *,
+        beside: CacheState[K, V, E, C] | None = None,
+        watched: bool = False,
+    ) -> CacheState[K, V, E, C]:
+        """Make the state of this cache, or of one of its places ``beside`` the others."""
+        if self.level is None:
+            return CacheState(config, timer, beside=beside, watched=watched)
+        known = cast("SharedState[K, V, E, C] | None", beside)
+        return SharedState(config, timer, self.level.policy, beside=known, watched=watched)
 
     def reset_after_fork(self) -> None:
         """Begin with a free lock, no load and nobody at work, as the child of a fork must; the entries stay."""
@@ -155,7 +176,11 @@ class Shell(Generic[K, V, E, C]):
         places = self.state.places.copy()
         queued = sum(len(loads.queue) for loads in places)
         running = max(0, sum(len(loads.traffic) for loads in places) - queued)
-        return self.reports.stats(entries=len(self.entries), count_hits=self.count_hits, queued=queued, running=running)
+        state = self.state
+        owed = len(state.ledger.owed.keys) if isinstance(state, SharedState) else 0
+        return self.reports.stats(
+            entries=len(self.entries), count_hits=self.count_hits, queued=queued, running=running, owed=owed
+        )
 
     def soft_timeout_left(self, since: float, now: float) -> float:
         """Give the seconds for which a load that was left at ``since`` may still be waited for."""

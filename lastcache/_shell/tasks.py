@@ -20,9 +20,11 @@ from lastcache._shell.guard import Guard
 from lastcache._shell.loop_place import LoopPlace, TaskJob
 from lastcache._shell.loops import running_loop
 from lastcache._shell.scopes import open_scope
+from lastcache._shell.store_threads import StoreThreads
 from lastcache.config import Config
 from lastcache.core.states import Answer, Strategy
 from lastcache.events import Observer
+from lastcache.second.options import Second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,7 +37,7 @@ TaskStale: TypeAlias = Stale[K, V, E, Callback[K, V, E]]
 class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
     """The calls of the cache for tasks. ``state`` holds the entries; each event loop has one of its own beside it."""
 
-    __slots__ = ("_config", "_loops", "_warned")
+    __slots__ = ("_config", "_loops", "_warned", "store_threads")
 
     def __init__(
         self,
@@ -44,8 +46,10 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Observer[K, E] | None = None,
         name: str = "",
+        second: Second[K, V] | None = None,
     ) -> None:
-        super().__init__(config, clock, ttl_for, observer, monotonic, name)
+        super().__init__(config, clock, ttl_for, observer, monotonic, name, second)
+        self.store_threads = StoreThreads()
         self._config = config
         self._loops: dict[int, LoopPlace[K, V, E]] = {}
         self._warned = False
@@ -136,6 +140,14 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         for job in jobs:
             job.refresh = None
 
+    def tell_debt(self, key: K) -> None:  # noqa: ARG002  # the sender finds it
+        """Have the sender tell the store: a plain call must not wait for it."""
+        self.wake_sender()
+
+    def tell_cleared(self) -> None:
+        """Have the sender tell the store."""
+        self.wake_sender()
+
     def check_entered(self) -> None:
         """Raise ``RuntimeError`` unless the running event loop is inside a block of this cache."""
         self.check_open()
@@ -159,6 +171,7 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
         self.guard.write(self._shut)
         self.settle_up()
+        self.lose_debts()
 
     def _shut(self) -> object:
         for known in self._loops.values():
@@ -168,6 +181,8 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
     def reset_after_fork(self) -> None:
         """Begin with a free lock and no event loop, as the child of a fork must; the entries stay."""
         self.guard: Guard = Guard(self.clock)
+        self.forget_store_after_fork()
+        self.store_threads = StoreThreads()
         loops, self._loops = self._loops, {}
         for known in loops.values():
             known.state.leave("the process forked")

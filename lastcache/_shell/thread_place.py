@@ -22,10 +22,12 @@ from lastcache._shell.reentrancy import LoadNode, WaitEdge, current_load
 from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Observer
+from lastcache.second.options import Second
 
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
+T = TypeVar("T")
 
 Callback: TypeAlias = Callable[[K], Outcome[V, E]]
 BatchCallback: TypeAlias = Callable[[tuple[K, ...]], Mapping[K, Outcome[V, E]]]
@@ -54,8 +56,9 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
         observer: Observer[K, E] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
         name: str = "",
+        second: Second[K, V] | None = None,
     ) -> None:
-        super().__init__(config, clock, ttl_for, observer, time.monotonic, name)
+        super().__init__(config, clock, ttl_for, observer, time.monotonic, name, second)
         self._executor = checked_executor(executor)
         self._limit = config.async_semaphore
         self._workers = Workers(config.async_semaphore)
@@ -84,6 +87,26 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
                 over.acquire(timeout=min(seconds, LONGEST_WAIT))
         finally:
             job.waiting.remove(wake)
+
+    async def call_store(self, call: Callable[[], T]) -> T:
+        """Call the store in this very thread."""
+        return call()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)  # noqa: ASYNC251  # in threads a script is no task
+
+    def tell_debt(self, key: K) -> None:
+        """Tell the store at once, where that can be."""
+        if self.may_tell_here():
+            self.tell_now(key)
+        else:
+            self.wake_sender()
+
+    def tell_cleared(self) -> None:
+        """Tell the store at once, where that can be."""
+        if not (self.may_tell_here() and self.tell_clear()):
+            self.wake_sender()
 
     def timer(self) -> float:
         """Give an instant of real time."""
@@ -254,10 +277,12 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
         for mailbox in self.read(self._workers.dismiss):
             mailbox.put(None)
         self.settle_up()
+        self.lose_debts()
 
     def reset_after_fork(self) -> None:
         """Begin with a free lock, no load and no worker, as the child of a fork must; the entries stay."""
         self.guard: Guard = Guard(self.clock)
+        self.forget_store_after_fork()
         self._workers = Workers(self._limit)
         self.state.reset_after_fork("the process forked")
         if self.state.outbox:

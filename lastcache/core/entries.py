@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache.core.policy import FOREVER, Policy
+from lastcache.core.shared import Known, Shared, plain
 from lastcache.core.sieve import Node, Sieve
 from lastcache.core.states import NEVER, Answer, Entry, Extended, Fresh, NegativelyCached
 from lastcache.core.transitions import dead
@@ -32,7 +33,7 @@ class BoundedEntry(Generic[K, V, E]):
     answer: Answer[V, E]
     until: int
     node: Node[K]
-    entry: Entry[V, E] | None
+    entry: Entry[V, E] | Shared[V, E, object] | None
 
 
 @final
@@ -42,7 +43,7 @@ class WatchedEntry(Generic[V, E]):
 
     answer: Answer[V, E]
     until: int
-    entry: Entry[V, E]
+    entry: Entry[V, E] | Shared[V, E, object]
 
 
 @final
@@ -54,7 +55,7 @@ class Removed(NamedTuple, Generic[K]):
     evicted: bool
 
 
-AnyEntry: TypeAlias = Entry[V, E] | BoundedEntry[K, V, E] | WatchedEntry[V, E]
+AnyEntry: TypeAlias = Entry[V, E] | Shared[V, E, object] | BoundedEntry[K, V, E] | WatchedEntry[V, E]
 """An entry as it stands in the dict."""
 
 
@@ -108,6 +109,11 @@ class Entries(Generic[K, V, E]):
         stored = self.stored.get(key)
         return None if stored is None else entry_of(stored)
 
+    def known(self, key: K) -> Known[V, E, object]:
+        """Give what is known of ``key``: its entry, with how far a store has vouched for it, if there is one."""
+        stored = self.stored.get(key)
+        return None if stored is None else known_of(stored)
+
     def look(self, key: K) -> Entry[V, E] | None:
         """Give the entry of ``key`` to a reader: an eviction spares it for a while."""
         stored = self.stored.get(key)
@@ -138,11 +144,11 @@ class Entries(Generic[K, V, E]):
         self.removed.append(Removed(key, self.drop(key), evicted=False))
         return None
 
-    def put(self, key: K, entry: Entry[V, E], now: int) -> object:
+    def put(self, key: K, entry: Entry[V, E] | Shared[V, E, object], now: int) -> object:
         """Store ``entry``, sweep a little, evict what is too much, and give what was there before."""
         replaced = self.stored.get(key)
         stored = self._as_stored(key, entry, replaced) if self._wraps else entry
-        if isinstance(entry, NegativelyCached):
+        if isinstance(plain(entry), NegativelyCached):
             self._sweep_order[key] = None
             self.stored[key], self.failures[key] = stored, None
         elif self._can_die:
@@ -176,15 +182,22 @@ class Entries(Generic[K, V, E]):
         self.failures.clear()
         return cleared
 
-    def _as_stored(self, key: K, entry: Entry[V, E], replaced: AnyEntry[V, E, K] | None) -> AnyEntry[V, E, K]:
-        hidden = self._watched and isinstance(entry, Extended)
+    def _as_stored(
+        self, key: K, entry: Entry[V, E] | Shared[V, E, object], replaced: AnyEntry[V, E, K] | None
+    ) -> AnyEntry[V, E, K]:
+        hidden = self._watched and isinstance(plain(entry), Extended)
         if self._max_entries is not None:
             until = NEVER if hidden else entry.until
             return self._bounded_entry(key, entry, until, replaced, self._max_entries)
         return WatchedEntry(entry.answer, NEVER, entry) if hidden else entry
 
     def _bounded_entry(
-        self, key: K, entry: Entry[V, E], until: int, replaced: AnyEntry[V, E, K] | None, max_entries: int
+        self,
+        key: K,
+        entry: Entry[V, E] | Shared[V, E, object],
+        until: int,
+        replaced: AnyEntry[V, E, K] | None,
+        max_entries: int,
     ) -> BoundedEntry[K, V, E]:
         """Keep the place that the key has in the queue, or make one, for which others make room."""
         if isinstance(replaced, BoundedEntry):
@@ -241,7 +254,13 @@ def until_of(stored: AnyEntry[V, E, K]) -> int:
 
 
 def entry_of(stored: AnyEntry[V, E, K]) -> Entry[V, E]:
-    """Give the entry, bounded or not."""
+    """Give the entry itself."""
+    known = known_of(stored)
+    return known.entry if isinstance(known, Shared) else known
+
+
+def known_of(stored: AnyEntry[V, E, K]) -> Entry[V, E] | Shared[V, E, object]:
+    """Give the entry, bounded or not, with how far a store has vouched for it, if there is one."""
     if isinstance(stored, WatchedEntry):
         return stored.entry
     if not isinstance(stored, BoundedEntry):

@@ -162,7 +162,7 @@ def trusted(entry: Entry[V, E], version: R | None, asked_at: int, trust: int) ->
     return Shared(entry.answer, min(entry.until, asked_at + trust), entry, version)
 
 
-def adopt(
+def adopt(  # noqa: C901  # the table above
     policy: Policy, known: Known[V, E, R], found: Found[V, R], asked_at: int, now: int, trust: int
 ) -> Known[V, E, R]:
     """Make of what the store said what the process knows.
@@ -180,10 +180,12 @@ def adopt(
         case Same(fresh_for):
             return known if entry is None else _confirmed(known, entry, version, now + fresh_for, asked_at, trust)
         case Held(held, fresh_for, newer):
-            ends_at = now + fresh_for
-            if fresh_for < 0 and _is_fresher(entry, ends_at) and (version == newer or not isinstance(known, Shared)):
-                return known
-            received: Stored[V, E] = _received(policy, held, ends_at, now)
+            if fresh_for < 0 and entry is not None and _is_fresher(entry, now + fresh_for):
+                if not isinstance(known, Shared):
+                    return known
+                if version == newer:
+                    return trusted(entry, newer, asked_at, trust)
+            received: Stored[V, E] = _received(policy, held, now + fresh_for, now)
             return trusted(received, newer, asked_at, trust)
 
 
@@ -202,9 +204,18 @@ def _confirmed(
     return trusted(shorter, version, asked_at, trust)
 
 
-def _is_fresher(entry: Entry[object, object] | None, ends_at: int) -> bool:
+def _is_fresher(entry: Entry[object, object], ends_at: int) -> bool:
     """Say whether what is here was fresh for at least as long as what the store has, which is stale."""
-    return entry is not None and not isinstance(entry, NegativelyCached) and fresh_until(entry) >= ends_at
+    return not isinstance(entry, NegativelyCached) and fresh_until(entry) >= ends_at
+
+
+def left_to_others(known: Known[V, E, R], asked_at: int, trust: int) -> Known[V, E, R]:
+    """Another process makes the early load that is due: it is not made here, and what that brings is asked for."""
+    entry = plain(known)
+    if not isinstance(entry, RefreshAhead):
+        return known
+    version = known.version if isinstance(known, Shared) else None
+    return trusted(Fresh(entry.answer, entry.fresh_until), version, asked_at, trust)
 
 
 def _received(policy: Policy, held: V, ends_at: int, now: int) -> Stored[V, E]:

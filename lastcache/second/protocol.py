@@ -23,6 +23,34 @@ from typing import NamedTuple, Protocol, TypeAlias, final
 
 from returns.result import Result
 
+from lastcache.errors import StoreFailure, Trouble
+
+__all__ = [
+    "Absent",
+    "Ask",
+    "Busy",
+    "Cleared",
+    "Expire",
+    "Fill",
+    "Forget",
+    "Gone",
+    "Held",
+    "Kept",
+    "Lease",
+    "Outrun",
+    "Put",
+    "Release",
+    "Same",
+    "Store",
+    "StoreFailure",
+    "Tell",
+    "Told",
+    "Trouble",
+    "Verdict",
+    "Version",
+    "Want",
+]
+
 
 @final
 class Version(NamedTuple):
@@ -204,25 +232,6 @@ class Outrun(NamedTuple):
 
 Verdict: TypeAlias = Kept | Outrun
 """What a store answers to a ``Tell``."""
-
-
-class Trouble(Enum):
-    """Why a store did not answer; ``BROKEN`` where it raised, or answered what makes no sense."""
-
-    TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"
-    REFUSED = "refused"
-    FULL = "full"
-    CORRUPT = "corrupt"
-    BROKEN = "broken"
-
-
-@final
-class StoreFailure(NamedTuple):
-    """A store did not answer; ``detail`` says more, for people."""
-
-    trouble: Trouble
-    detail: str
 
 
 class Store(Protocol):

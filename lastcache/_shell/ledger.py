@@ -1,0 +1,161 @@
+"""What a cache knows of the store beside it, and what it owes to it. Every method is called under the guard."""
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import Generic, NamedTuple, TypeAlias, TypeVar, final
+
+from lastcache.core.away import CLOSED, Breaker, Closed, begin_probe, failed, may_ask, probed
+from lastcache.core.owed import Debt, Owed, SetTo, Told, is_owed, owe, owe_everything, paid, paid_everything
+from lastcache.second.protocol import Lease, Version
+
+K = TypeVar("K")
+
+
+@final
+class Body(NamedTuple):
+    """A value that was set, as the store is told of it: fresh until an instant of the cache's clock.
+
+    ``version`` is that of the record as far as it was known then, and ``outage`` counts the outages of before.
+    """
+
+    body: bytes
+    fresh_until: int
+    version: Version | None
+    outage: int
+
+
+Change: TypeAlias = Debt[Body]
+"""A set, delete or expire that the store is to be told of."""
+
+
+@final
+class Loaned(NamedTuple):
+    """A lease that is to be given back, with the name of its record and the generation that it was given under."""
+
+    name: bytes
+    generation: bytes
+    lease: Lease
+
+
+class Claimed(Enum):
+    """Another thread tells the store of a key at this moment."""
+
+    ELSEWHERE = "elsewhere"
+
+
+@final
+class Ledger(Generic[K]):
+    """The account of one cache with its store.
+
+    ``generation`` is that of the namespace, None before the first contact. ``outages`` counts how often the store went
+    away, and ``clears`` how often all was cleared here. ``claimed`` has the keys that a thread tells the store of at
+    this moment: one at a time for each key, so that an older word never follows a newer one. ``loaned`` has leases that
+    were left behind.
+    """
+
+    __slots__ = ("_at_most", "breaker", "claimed", "clears", "generation", "loaned", "outages", "owed")
+
+    def __init__(self, owe_at_most: int) -> None:
+        self._at_most = owe_at_most
+        self.breaker: Breaker = CLOSED
+        self.generation: bytes | None = None
+        self.outages: int = 0
+        self.owed: Owed[K, Body] = Owed({})
+        self.claimed: dict[K, int] = {}
+        self.clears: int = 0
+        self.loaned = deque[Loaned]()
+
+    def may_ask(self, key: K) -> bool:
+        """Say whether the store may be asked for ``key``: it is there, and knows what this process did to the key."""
+        return may_ask(self.breaker) and not is_owed(self.owed, key)
+
+    def is_there(self) -> bool:
+        """Say whether the store answers, as far as is known."""
+        return may_ask(self.breaker)
+
+    def owe(self, key: K, change: Change) -> bool:
+        """Write down a change; say whether there were too many, so that everything is owed in their place."""
+        before = self.owed.everything
+        self.owed = owe(self.owed, key, change, self._at_most)
+        return self.owed.everything and not before
+
+    def owe_everything(self) -> None:
+        """Write down that the cache was cleared."""
+        self.clears += 1
+        self.owed = owe_everything(self.owed)
+
+    def claim(self, key: K, me: int) -> Change | Claimed | None:
+        """Give the change of ``key`` to the thread that tells the store of it; None where there is none to be told."""
+        change = self.owed.keys.get(key)
+        if change is None or self.owed.everything or not self.is_there():
+            return None
+        if self.claimed.setdefault(key, me) != me:
+            return Claimed.ELSEWHERE
+        return change
+
+    def claim_some(self, at_most: int, me: int) -> list[tuple[K, Change]]:
+        """Give changes that nobody tells the store of yet."""
+        free = [key for key in self.owed.keys if key not in self.claimed][:at_most]
+        claims = [(key, self.claim(key, me)) for key in free]
+        return [(key, change) for key, change in claims if change is not None and not isinstance(change, Claimed)]
+
+    def unclaim(self, keys: Iterable[K], me: int) -> None:
+        """End the claims of a thread on ``keys``. It may be called again."""
+        for key in keys:
+            if self.claimed.get(key) == me:
+                del self.claimed[key]
+
+    def pay(self, key: K, change: Change) -> None:
+        """The store was told of ``change``."""
+        self.owed = paid(self.owed, key, change)
+
+    def pay_everything(self, generation: bytes, clears: int) -> bool:
+        """The store has this generation by now; say whether that is all that was cleared here."""
+        self.generation = generation
+        if clears == self.clears:
+            self.owed = paid_everything(self.owed)
+        return not self.owed.everything
+
+    def shrink(self, changes: Iterable[tuple[K, Change]]) -> None:
+        """A full store takes no body: it is told in its place that the record has ended, which takes no room."""
+        for key, change in changes:
+            if self.owed.keys.get(key) is change and isinstance(change, SetTo):
+                self.owe(key, Told.EXPIRE)
+
+    def fail(self, now: int) -> bool:
+        """The store did not answer; say whether it is away from now on, and was there before."""
+        before, self.breaker = self.breaker, failed(self.breaker, now)
+        if self.breaker is before:
+            return False
+        self.outages += 1
+        return True
+
+    def begin_probe(self, now: int) -> bool:
+        """Say whether a probe is due: who asks makes it."""
+        before, self.breaker = self.breaker, begin_probe(self.breaker, now)
+        return self.breaker is not before
+
+    def probed(self, now: int, *, answered: bool) -> int | None:
+        """Write down how a probe ended; give how long the store was away, if it is back."""
+        before, self.breaker = self.breaker, probed(self.breaker, now, answered=answered)
+        return None if isinstance(before, Closed) or not self.is_there() else now - before.since
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is owed."""
+        return not self.owed.keys and not self.owed.everything
+
+    def forget(self) -> list[K]:
+        """Owe nothing any more: the cache was closed, or this is the child of a fork. Give the keys that did."""
+        lost = list(self.owed.keys)
+        self.owed = Owed({})
+        if not self.is_there():
+            self.breaker = CLOSED
+        self.claimed.clear()
+        self.loaned.clear()
+        return lost
+
+    def is_late(self, change: Change) -> bool:
+        """Say whether ``change`` was made before the store went away: other processes may have written since."""
+        return not isinstance(change, Told) and change.what.outage != self.outages

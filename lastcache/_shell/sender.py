@@ -1,0 +1,74 @@
+"""The sender of one cache: a daemon thread that tells the store what is owed, and finds out when it is back.
+
+It runs while there is something to do, and a second longer, and keeps no cache alive.
+"""
+
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol, final
+from weakref import ref
+
+from lastcache._shell.background import LINGER, start_thread
+
+GONE: Final = object()
+
+
+class Sends(Protocol):
+    """What has something to send."""
+
+    def send(self) -> float | None:
+        """Send what there is; give the seconds after which to look again, None where nothing is left."""
+        ...
+
+
+@final
+class Sender:
+    """Starts the thread, and wakes it. ``mailbox`` is where it waits, None where there is no thread.
+
+    Both lines that change it are one step each: two threads at once are harmless, since what is owed is claimed.
+    """
+
+    __slots__ = ("_mailbox",)
+
+    def __init__(self) -> None:
+        self._mailbox: SimpleQueue[object] | None = None
+
+    def wake(self, sends: Sends) -> None:
+        """Have what there is sent, soon."""
+        mailbox = self._mailbox
+        if mailbox is not None:
+            mailbox.put(None)
+            return
+        self._mailbox = mailbox = SimpleQueue[object]()
+        start_thread(partial(_run, ref(sends, mailbox.put), mailbox, self), "lastcache-sender", self._refused)
+
+    def _refused(self, _why: str) -> None:
+        self._mailbox = None
+
+    def retire(self, mailbox: "SimpleQueue[object]") -> bool:
+        """End the thread; not so if it was woken meanwhile."""
+        if self._mailbox is mailbox:
+            self._mailbox = None
+        return mailbox.empty()
+
+
+def _run(known: "ref[Sends]", mailbox: "SimpleQueue[object]", sender: Sender) -> None:
+    while True:
+        sends = known()
+        if sends is None:
+            return
+        pause = sends.send()
+        del sends
+        if pause is None and not _is_woken(mailbox, LINGER) and sender.retire(mailbox):
+            return
+        if pause:
+            _is_woken(mailbox, pause)
+
+
+def _is_woken(mailbox: "SimpleQueue[object]", seconds: float) -> bool:
+    """Wait to be woken, for so many seconds at most."""
+    try:
+        mailbox.get(timeout=seconds)
+    except Empty:
+        return False
+    return True

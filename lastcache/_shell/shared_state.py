@@ -1,0 +1,310 @@
+"""The state of a cache that has a second level: what its store says counts, too.
+
+As in ``inflight``, here is what happens under the guard, and nothing else. The store is asked, and told, outside of it.
+"""
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar, cast, final
+
+from lastcache._shell.flight import AGAIN, Again, Flight, Landing, Stale, Unchecked
+from lastcache._shell.inflight import CacheState
+from lastcache._shell.ledger import Body, Ledger
+from lastcache._shell.level import Loan, Question
+from lastcache.config import Config
+from lastcache.core.owed import SetTo, Told, is_owed
+from lastcache.core.shared import (
+    Check,
+    Found,
+    Gone,
+    Held,
+    Known,
+    NoAnswer,
+    Refuted,
+    Shared,
+    Verdict,
+    adopt,
+    left_to_others,
+    look_up,
+    plain,
+    settle_shared,
+    trusted,
+)
+from lastcache.core.states import (
+    Answer,
+    Entry,
+    Join,
+    Load,
+    NegativelyCached,
+    Outcome,
+    RefreshAhead,
+    Revalidate,
+    Serve,
+    ServeAndRefresh,
+    Strategy,
+)
+from lastcache.core.traffic import is_attached
+from lastcache.core.transitions import expire, fresh, fresh_until, outrun
+from lastcache.core.values import SUCCESS
+from lastcache.second.options import SecondPolicy
+from lastcache.second.protocol import Version, Want
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C")
+
+
+@final
+class Hearing(NamedTuple, Generic[K, V, E, C]):
+    """A load that has asked the store, and what it heard. Without a strategy it runs in the background.
+
+    ``granted``: it holds the lease.
+    """
+
+    strategy: Strategy | None
+    key: K
+    callback: C
+    flight: Flight[V, E]
+    found: Found[V, Version]
+    asked_at: int
+    granted: bool
+
+    @property
+    def loads_early(self) -> bool:
+        """Whether it makes the early load of a fresh value: no other process does, as far as can be known."""
+        return self.strategy is None and (self.granted or isinstance(self.found, NoAnswer))
+
+
+@final
+class SharedState(CacheState[K, V, E, C]):
+    """The entries and loads of one cache with a second level; ``ledger`` is its account with the store."""
+
+    __slots__ = ("_early_by", "_second", "ledger")
+
+    def __init__(
+        self,
+        config: Config,
+        timer: Callable[[], float],
+        second: SecondPolicy,
+        *,
+        beside: "SharedState[K, V, E, C] | None" = None,
+        watched: bool = False,
+    ) -> None:
+        super().__init__(config, timer, beside=beside, watched=watched)
+        self._second = second
+        early = self.policy.refresh_after < self.policy.global_ttl
+        self._early_by = self.policy.global_ttl - self.policy.refresh_after if early else 0
+        self.ledger: Ledger[K] = Ledger(second.owe_at_most) if beside is None else beside.ledger
+
+    def draw(self) -> float:
+        """Draw for jitter, where there is any."""
+        return self._draw()
+
+    def decide(
+        self, now: int, strategy: Strategy, key: K, callback: C, flight: Flight[V, E]
+    ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E] | Unchecked[V, E]:
+        """Decide as every cache does; what stands, and is not trusted any more, has to be checked."""
+        unchecked = self._check(now, strategy, key, callback)
+        return super().decide(now, strategy, key, callback, flight) if unchecked is None else unchecked
+
+    def stand_in(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Stale[K, V, E, C] | None:
+        """Give what need not wait; what has to be checked must."""
+        unchecked = self._check(now, strategy, key, callback)
+        if unchecked is None:
+            return super().stand_in(now, strategy, key, callback)
+        return None if isinstance(unchecked, Unchecked) else unchecked
+
+    def _check(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Unchecked[V, E] | None:
+        """Give what is to be checked; its answer where that is given ahead, and checked behind it; None for neither."""
+        known = self._known(key)
+        if not isinstance(known, Shared) or now <= known.until or self.closed:
+            return None
+        if not isinstance(look_up(self.policy, strategy, known, None, now), Check):
+            return None
+        if strategy is not Strategy.STALE_WHILE_REVALIDATE or now > known.until + self._second.trust_for:
+            return Unchecked(known)
+        self._give(ServeAndRefresh(known.answer), key, callback)
+        return known.answer
+
+    def _needless(self, now: int, key: K) -> Answer[V, E] | None:
+        decision = look_up(self.policy, Strategy.STALE_IF_ERROR, self._known(key), None, now)
+        return decision.answer if isinstance(decision, Serve) else None
+
+    def question(self, now: int, key: K, *, background: bool, forced: bool) -> Question | None:
+        """Say what to ask the store about ``key``; None where it must not be asked."""
+        if self.closed or not self.ledger.may_ask(key):
+            return None
+        known = self._known(key)
+        version = known.version if isinstance(known, Shared) else None
+        decision = look_up(self.policy, Strategy.STALE_IF_ERROR, known, None, now)
+        if isinstance(decision, Check | Serve):
+            return Question(self.ledger.generation, version, Want.LOOK, 0)
+        early = background and isinstance(plain(known), RefreshAhead)
+        want = Want.FORCE if forced else Want.LEASE
+        return Question(self.ledger.generation, version, want, self._early_by if early else 0)
+
+    def hear(  # noqa: C901  # a table: what a call does by what is known now
+        self, now: int, heard: Hearing[K, V, E, C]
+    ) -> Answer[V, E] | Stale[K, V, E, C] | Again | None:
+        """Take in what the store said, and give what that makes of the call; None where it still has to load."""
+        key, flight = heard.key, heard.flight
+        if not is_attached(self.loads.traffic.get(key), flight):
+            self._leave_flight(key, flight)
+            return AGAIN
+        known = self._take_in(now, key, heard.found, heard.asked_at)
+        strategy = Strategy.STALE_IF_ERROR if heard.strategy is None else heard.strategy
+        match look_up(self.policy, strategy, known, None, now):
+            case Serve(answer) | Check(answer):
+                return self._land_unloaded(key, flight, answer)
+            case ServeAndRefresh() if heard.loads_early:
+                flight.began_at = now
+                return None
+            case ServeAndRefresh(answer):
+                if heard.strategy is None:
+                    self._keep(key, left_to_others(known, heard.asked_at, self._trust()), now)
+                return self._land_unloaded(key, flight, answer)
+            case Revalidate() as decision:
+                self._leave_flight(key, flight)
+                return self._give(decision, key, heard.callback)
+            case Load() | Join():
+                flight.began_at = now
+                return None
+
+    def _leave_flight(self, key: K, flight: Flight[V, E]) -> None:
+        """Give up a flight that ran no callback: whoever waits for it decides again."""
+        self.abandon(key, flight)
+        flight.began_at = None
+
+    def _land_unloaded(self, key: K, flight: Flight[V, E], answer: Answer[V, E]) -> Answer[V, E]:
+        self._end(key, flight, answer)
+        return answer
+
+    def checked(
+        self, now: int, key: K, unchecked: Unchecked[V, E], found: Found[V, Version], asked_at: int
+    ) -> Answer[V, E] | None:
+        """Give what stands now that the store was asked; None where the call has to decide again."""
+        if self.closed or self._known(key) is not unchecked.known:
+            return None
+        known = self._take_in(now, key, found, asked_at)
+        decision = look_up(self.policy, Strategy.STALE_IF_ERROR, known, None, now)
+        return decision.answer if isinstance(decision, Serve | Check | ServeAndRefresh) else None
+
+    def _take_in(self, now: int, key: K, found: Found[V, Version], asked_at: int) -> Known[V, E, Version]:
+        before = self._known(key)
+        known = adopt(self.policy, before, found, asked_at, now, self._trust())
+        if known is not before:
+            self._keep(key, known, now)
+        return known
+
+    def changed(self, key: K, found: Found[V, Version]) -> bool:
+        """Say whether ``found`` is what another process made of a value that is here."""
+        known = self._known(key)
+        return isinstance(known, Shared) and isinstance(found, Held | Gone) and known.version != found.version
+
+    def may_tell(self, key: K, flight: Flight[V, E]) -> bool:
+        """Say whether the store may be told how ``flight`` ended: not where something was written here meanwhile."""
+        return self.ledger.may_ask(key) and is_attached(self.loads.traffic.get(key), flight)
+
+    def land(self, now: int, key: K, flight: Flight[V, E], outcome: Outcome[V, E], ttl: int | None) -> Landing[V, E]:
+        """Settle ``outcome`` by what the store said to it, and end ``flight``."""
+        loan = flight.loan or Loan()
+        told_at = now if loan.told_at is None else loan.told_at
+        began_at = told_at if flight.began_at is None else flight.began_at
+        flight.landed_at = told_at
+        flight.outcome = outcome
+        known = self._known(key)
+        if not is_attached(self.loads.traffic.get(key), flight):
+            answer = outrun(plain(known), outcome, now)
+            self._end(key, flight, answer)
+            return answer
+        verdict: Verdict[Version] = loan.verdict
+        answer, settled = settle_shared(
+            self.policy, known, outcome, verdict, began_at, told_at, self._trust(), ttl=ttl, draw=loan.draw
+        )
+        if settled is not known:
+            flight.replaced = self._keep(key, settled, now)
+        if type(outcome) is not SUCCESS and outcome.failure().forget and isinstance(verdict, NoAnswer):
+            self.ledger.owe(key, Told.EXPIRE)
+        self._end(key, flight, answer)
+        if len(self.places) > 1 and type(outcome) is SUCCESS and not isinstance(verdict, Refuted):
+            flight.replaced = flight.replaced, self._outrun(key)
+        return answer
+
+    def set_and_owe(self, now: int, key: K, value: V, ttl: int | None, body: bytes | None) -> object:
+        """Store ``value``, and owe the store the same; one without a body ends the record in its place."""
+        if self.closed:
+            return None
+        entry = fresh(self.policy, value, now, ttl=ttl, draw=self._draw())
+        known = self._known(key)
+        version = known.version if isinstance(known, Shared) else None
+        ends_at = fresh_until(entry)
+        change = Told.EXPIRE if body is None else SetTo(Body(body, ends_at, version, self.ledger.outages))
+        self.ledger.owe(key, change)
+        return self._outrun(key), self._keep(key, trusted(entry, version, now, self._trust()), now)
+
+    def expire_and_owe(self, now: int, key: K) -> object:
+        """End the answer that stands, and owe the store the same."""
+        if self.closed:
+            return None
+        self.ledger.owe(key, Told.EXPIRE)
+        return super().expire(now, key)
+
+    def delete_and_owe(self, key: K) -> object:
+        """Forget ``key``, and owe the store the same."""
+        if self.closed:
+            return None
+        self.ledger.owe(key, Told.DELETE)
+        return super().delete(key)
+
+    def clear_and_owe(self) -> object:
+        """Forget every key, and owe the store the same."""
+        if not self.closed:
+            self.ledger.owe_everything()
+        return super().clear()
+
+    def vouched(self, key: K, until: int, version: Version, told_at: int) -> None:
+        """The store has the value that was set here, fresh until ``until``: it has this version there."""
+        known = self._known(key)
+        entry = plain(known)
+        if entry is not None and isinstance(known, Shared) and _ends_at(entry) == until:
+            self._keep(key, trusted(entry, version, told_at, self._trust()), told_at)
+
+    def meet(self, now: int, generation: bytes) -> bool:
+        """Take in the generation of the namespace; say whether another process has cleared all that was known.
+
+        At the first contact what was loaded before is ended, and stays for when a load fails: others may have cleared.
+        """
+        known, self.ledger.generation = self.ledger.generation, generation
+        if known == generation or self.closed:
+            return False
+        if known is None:
+            self._end_all(now)
+        else:
+            self.clear()
+        return known is not None
+
+    def _end_all(self, now: int) -> None:
+        """End every answer that stands, but for what was set here; the loads that had begun are outrun."""
+        for key in list(self.entries.stored):
+            entry = self.entries.get(key)
+            if entry is not None and not is_owed(self.ledger.owed, key):
+                self._keep(key, expire(entry, now), now)
+        for loads in self.places:
+            for key in list(loads.traffic):
+                loads.outrun(key)
+
+    def _known(self, key: K) -> Known[V, E, Version]:
+        return cast("Known[V, E, Version]", self.entries.known(key)) if key in self.entries.stored else None
+
+    def _keep(self, key: K, known: Known[V, E, Version], now: int) -> object:
+        return self.entries.drop(key) if known is None else self.entries.put(key, known, now)
+
+    def _trust(self) -> int:
+        """Give how long the store's word is taken: shortened by jitter, so that processes do not ask all at once."""
+        trust = self._second.trust_for
+        return max(1, trust - int(trust * self.policy.jitter * self._draw()))
+
+
+def _ends_at(entry: Entry[object, object] | None) -> int | None:
+    """Give the end of the value's freshness; None where there is no value."""
+    return None if entry is None or isinstance(entry, NegativelyCached) else fresh_until(entry)
