@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Self, TypeVar, final
+from typing import TYPE_CHECKING, Self, TypeVar, final
 
 from returns.io import IOResult
 from returns.result import Result
@@ -19,9 +19,9 @@ from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue, LoadFailure
-from lastcache.second.options import Second
 
 try:
+    from lastcache._checks import NOTHING, check_duration
     from lastcache._shell.awaited import Callback
     from lastcache._shell.loops import refresh_of
     from lastcache._shell.tasks import TaskShell
@@ -30,6 +30,9 @@ except ImportError as _missing:
     raise ImportError("lastcache.tasks needs anyio: pip install 'lastcache[anyio]'") from _missing
 
 __all__ = ["AsyncDemandingCache", "AsyncLastCache", "AsyncRevalidation", "TaskCache"]
+
+if TYPE_CHECKING:
+    from lastcache.second.options import Second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -70,7 +73,7 @@ class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Callable[[Event[K, E]], None] | None = None,
         name: str = "",
-        second: Second[K, V] | None = None,
+        second: "Second[K, V] | None" = None,
     ) -> None:
         self._calls: TaskShell[K, V, E] = TaskShell(config, clock, ttl_for, observer, name, second)
         super().__init__(self._calls, clock, counted=config.count_hits)
@@ -131,6 +134,17 @@ class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         If the callback raises, or an outcome is missing, wrong or surplus (a ``TypeError``), the others are stored.
         """
         return await self._calls.load_many(keys, callback)
+
+    async def settled(self, timeout: timedelta) -> bool:  # noqa: ASYNC109  # as in threads: what it says is an answer
+        """Say whether the store of the second level knows every change that was made here; wait for that if need be.
+
+        ``timeout`` is the longest wait, zero for none. ``set``, ``delete``, ``expire`` and ``clear`` are plain calls,
+        which have a thread tell the store. Without a second level it is True at once.
+        Raises ``ConfigError`` for a negative ``timeout``, and ``CacheClosedError``.
+        """
+        self._calls.check_open()
+        check_duration("timeout", timeout, at_least=NOTHING, right="a timedelta of zero or more")
+        return await self._calls.wait_settled(timeout.total_seconds())
 
     async def __aenter__(self) -> Self:
         await self._calls.enter()

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Self, TypeVar, final
+from typing import TYPE_CHECKING, Self, TypeVar, final
 
 from returns.result import Result, Success
 
+from lastcache._checks import NOTHING, check_duration
 from lastcache._shell.facade import CacheBase
 from lastcache._shell.flight import Stale
 from lastcache._shell.thread_place import Callback
@@ -20,10 +21,12 @@ from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Event
 from lastcache.records import CachedValue
-from lastcache.second.options import Second
 from lastcache.views import DemandingCache, Revalidation, ThreadCache, without_refresh
 
 __all__ = ["DemandingCache", "LastCache", "Revalidation", "ThreadCache"]
+
+if TYPE_CHECKING:
+    from lastcache.second.options import Second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -68,7 +71,7 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         observer: Callable[[Event[K, E]], None] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
         name: str = "",
-        second: Second[K, V] | None = None,
+        second: "Second[K, V] | None" = None,
     ) -> None:
         self._calls: ThreadShell[K, V, E] = ThreadShell(config, clock, ttl_for, observer, executor, name, second)
         super().__init__(self._calls, clock, counted=config.count_hits)
@@ -130,6 +133,21 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
         """
         return self._calls.load_many(keys, callback)
 
+    def settled(self, timeout: timedelta) -> bool:
+        """Say whether the store of the second level knows every change that was made here; wait for that if need be.
+
+        ``timeout`` is the longest wait, zero for none. A ``set``, ``delete``, ``expire`` or ``clear`` tells the store
+        before it returns; where that was away, it is told once it is back. Without a second level it is True at once.
+        Raises ``ConfigError`` for a negative ``timeout``, and ``CacheClosedError``.
+
+        >>> cache = LastCache[str, int, str]()
+        >>> cache.settled(timedelta(0))
+        True
+        """
+        self._calls.check_open()
+        check_duration("timeout", timeout, at_least=NOTHING, right="a timedelta of zero or more")
+        return self._calls.wait_settled(timeout.total_seconds())
+
     def __enter__(self) -> Self:
         self._calls.check_open()
         return self
@@ -137,4 +155,7 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self._calls.flush()
+        finally:
+            self.close()

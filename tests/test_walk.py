@@ -13,7 +13,7 @@ import pytest
 from returns.result import Success
 
 from lastcache import Config, failed
-from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
+from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale, Unchecked
 from lastcache._shell.inflight import DELETED, CacheState
 from lastcache._shell.reentrancy import LoadNode
 from lastcache.core.entries import entry_of
@@ -150,6 +150,7 @@ def ask(world: World, strategy: Strategy) -> None:
     elif isinstance(step, Flight):
         check_waiting(world, strategy, before, me, step)
     else:
+        assert not isinstance(step, Unchecked)
         check_given(world, before, step)
 
 

@@ -7,7 +7,7 @@ callback of all, and a circle through any of the keys is found as for a single o
 from collections.abc import Callable, Container, Mapping
 from typing import Generic, TypeVar, cast, final
 
-from lastcache._shell.flight import Flight, Landing, Raised, Stale
+from lastcache._shell.flight import Flight, Landing, Raised, Stale, Unchecked
 from lastcache._shell.outcomes import check_outcome
 from lastcache._shell.reentrancy import LoadNode
 from lastcache.core.states import Outcome
@@ -21,10 +21,11 @@ E = TypeVar("E")
 class Batch(Generic[K, V, E]):
     """The flights that one call may lead, and what it found for each of its keys.
 
-    ``landings`` are there at once, ``own`` are its to lead, and ``joined`` are led by others.
+    ``landings`` are there at once, ``own`` are its to lead, and ``joined`` are led by others. ``unchecked`` are to be
+    asked for before they are given, and ``elsewhere`` are those that another process loads.
     """
 
-    __slots__ = ("flights", "joined", "landings", "node", "own")
+    __slots__ = ("elsewhere", "flights", "joined", "landings", "node", "own", "unchecked")
 
     def __init__(self, node: LoadNode, keys: tuple[K, ...]) -> None:
         self.node = node
@@ -32,6 +33,8 @@ class Batch(Generic[K, V, E]):
         self.landings: dict[K, Landing[V, E]] = {}
         self.own: dict[K, Flight[V, E]] = {}
         self.joined: dict[K, Flight[V, E]] = {}
+        self.unchecked: dict[K, Unchecked[V, E]] = {}
+        self.elsewhere: list[K] = []
 
     def decide(self, decide: Callable[[K, Flight[V, E]], object]) -> None:
         """Sort the keys by what ``decide`` says for each."""
@@ -41,6 +44,8 @@ class Batch(Generic[K, V, E]):
                 self.own[key] = flight
             elif isinstance(step, Flight):
                 self.joined[key] = cast("Flight[V, E]", step)
+            elif isinstance(step, Unchecked):
+                self.unchecked[key] = cast("Unchecked[V, E]", step)
             elif not isinstance(step, Stale):
                 self.landings[key] = cast("Landing[V, E]", step)
 

@@ -11,18 +11,17 @@ however the leader ends. ``clean_up`` mends what an interrupted leader left, and
 
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
-from lastcache._shell.consult import Consults
 from lastcache._shell.flight import AGAIN, Again, Dropped, Flight, Job, Landing, Raised, Stale, Unchecked
 from lastcache._shell.frames import forget_frames
 from lastcache._shell.guard import inside
 from lastcache._shell.inflight import INSIDE
-from lastcache._shell.level import Loan
 from lastcache._shell.outcomes import check_outcome
 from lastcache._shell.place import Place
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode, WaitEdge, current_load, leave_load
 from lastcache._shell.reports import Number
+from lastcache._shell.shell import Shell
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import kept_error, settle
 from lastcache.core.values import SUCCESS
@@ -37,6 +36,10 @@ W = TypeVar("W")
 X = TypeVar("X")
 Y = TypeVar("Y")
 Z = TypeVar("Z")
+
+
+SETTLED: Final = 0.005
+"""The seconds between two looks at whether the store knows what was changed here."""
 
 
 def drive(script: Callable[[W, X, Y, Z], Coroutine[Any, Any, T]], first: W, second: X, third: Y, fourth: Z) -> T:
@@ -60,7 +63,7 @@ class Returned(NamedTuple, Generic[V, E]):
     ttl: int | None
 
 
-class Calls(Consults[K, V, E, C]):
+class Calls(Shell[K, V, E, C]):
     """The calls of one cache."""
 
     __slots__ = ()
@@ -124,7 +127,7 @@ class Calls(Consults[K, V, E, C]):
             given = self._stand_in(place, strategy, key, callback)
             if given is not None:
                 return given
-        loan: Loan | None = None
+        loan = None
         while True:
             node = LoadNode(CURRENT_LOAD.get(), place.leader and place.leader())
             flight: Flight[V, E] = Flight(node)
@@ -147,9 +150,9 @@ class Calls(Consults[K, V, E, C]):
                 await self.join_flight(place, key, step, asker)
                 if step.landing is not None:
                     return step.landing
-                loan = None if step.loan is None else Loan(forced=True)
+                loan = None if step.loan is None else step.loan.taken_over()
             elif type(step) is Unchecked:
-                checked = await self.check(place, key, step)
+                checked = None if self.second is None else await self.second.check(self, place, key, step)
                 if checked is not None:
                     return checked
             elif step is not AGAIN:
@@ -210,8 +213,8 @@ class Calls(Consults[K, V, E, C]):
             step = self.guard.run_step(place.state.decide, strategy, key, callback, flight)
             if step is not flight:
                 return step
-        if self.level is not None:
-            heard = await self.consult(place, strategy, key, callback, flight)
+        if self.second is not None:
+            heard = await self.second.consult(self, place, strategy, key, callback, flight)
             if heard is not None:
                 leave_load(node)
                 return heard
@@ -230,14 +233,14 @@ class Calls(Consults[K, V, E, C]):
                 raise
             raised = Raised(err, err.__traceback__)
             node.calling = False
-            if flight.loan is not None:
-                await self.give_back(place, flight.loan)
+            if self.second is not None and flight.loan is not None:
+                await self.second.give_back(self, place, flight.loan)
             self.guard.run_now(place.state.crash, key, flight, raised)
             leave_load(node)
             return raised
         node.calling = False
-        if flight.loan is not None:
-            await self.share(place, key, flight, flight.loan, outcome, ttl)
+        if self.second is not None and flight.loan is not None:
+            await self.second.share(self, place, key, flight, flight.loan, outcome, ttl)
         landing = self.guard.run_step(place.state.land, key, flight, outcome, ttl)
         leave_load(node)
         flight.replaced = None
@@ -256,8 +259,8 @@ class Calls(Consults[K, V, E, C]):
             self.guard.write(place.state.abandon, key, flight)
         if flight.event is not None:
             place.wake(flight)
-        if flight.loan is not None:
-            self.leave_lease(flight.loan)
+        if self.second is not None and flight.loan is not None:
+            self.second.leave_lease(self, flight.loan)
         self.tidy(place)
 
     def tidy(self, place: Place[K, V, E, C]) -> None:
@@ -314,6 +317,13 @@ class Calls(Consults[K, V, E, C]):
         self.reports.load(key, returned.outcome, began_at, now, background=False, number=number)
         return settle(self.state.policy, self.entries.get(key), returned.outcome, now, ttl=returned.ttl)[0]
 
+    async def wait_until_settled(self, place: Place[K, V, E, C], seconds: float) -> bool:
+        """Wait until the store knows what was changed here, for so many seconds at most; say whether it does."""
+        ends_at = place.timer() + seconds
+        while not self.is_settled() and place.timer() < ends_at:
+            await place.pause(min(SETTLED, max(0.0, ends_at - place.timer())))
+        return self.is_settled()
+
     async def refresh(self, place: Place[K, V, E, C], key: K, callback: C, flight: Flight[V, E]) -> None:
         """Run the background load that ``flight`` leads."""
         await self._lead(place, None, key, callback, flight)
@@ -332,8 +342,8 @@ class Calls(Consults[K, V, E, C]):
 
     def end_refresh(self, place: Place[K, V, E, C], flight: Flight[V, E]) -> None:
         """Tell who waits for a background load."""
-        if flight.loan is not None:
-            self.leave_lease(flight.loan)
+        if self.second is not None and flight.loan is not None:
+            self.second.leave_lease(self, flight.loan)
         if flight.tells is not None:
             self.tell_of(place, flight.tells)
         self.notify(place, here=True)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, Generic, Never, TypeVar
+from typing import Generic, Never, TypeVar
 
 from returns.maybe import Maybe, Nothing, Some
 from returns.result import Result
 
 from lastcache._checks import NOTHING, check_duration, checked_ttl, duration_of
 from lastcache._shell.looks import explained, if_cached
-from lastcache._shell.writes import Writes
+from lastcache._shell.shell import Shell
 from lastcache.core.entries import entry_of
 from lastcache.core.explain import Explanation
 from lastcache.core.policy import FOREVER, checked_max_stale
@@ -21,7 +21,7 @@ from lastcache.records import CachedValue, StoredEntry
 K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
-C = TypeVar("C", bound=Callable[..., Any])
+C = TypeVar("C")
 
 
 class CacheView(Generic[K, V, E, C]):
@@ -30,7 +30,7 @@ class CacheView(Generic[K, V, E, C]):
     __slots__ = ("__weakref__", "_all", "_bounded", "_clock", "_entries", "_max_stale", "_shell")
 
     def __init__(
-        self, shell: Writes[K, V, E, C], clock: Callable[[], int], *, counted: bool, max_stale: int = FOREVER
+        self, shell: Shell[K, V, E, C], clock: Callable[[], int], *, counted: bool, max_stale: int = FOREVER
     ) -> None:
         self._shell = shell
         self._clock = clock

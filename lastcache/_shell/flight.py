@@ -7,8 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeAlias, TypeVar, final
 
 from lastcache._shell.reentrancy import LoadNode
-from lastcache.core.shared import Shared
-from lastcache.core.states import Answer, Outcome
+from lastcache.core.states import Answer, Outcome, Shared
 from lastcache.core.values import value
 from lastcache.errors import LoadDroppedError
 from lastcache.records import CachedValue

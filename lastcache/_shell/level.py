@@ -93,18 +93,24 @@ class Loan:
 
     ``forced``: it takes over from one that was interrupted, whose lease may not be given back yet. ``lease`` is the one
     that it holds. ``is_over`` once nobody will fill or release it: who is still granted one then gives it back.
-    ``verdict`` is what the store said to its value, told at ``told_at`` with ``draw`` for jitter.
+    ``writes``: it tells the store something for others. ``verdict`` is what the store said to that, told at ``told_at``
+    with ``draw`` for jitter.
     """
 
-    __slots__ = ("draw", "forced", "is_over", "lease", "told_at", "verdict")
+    __slots__ = ("draw", "forced", "is_over", "lease", "told_at", "verdict", "writes")
 
     def __init__(self, *, forced: bool = False) -> None:
         self.forced = forced
         self.lease: Loaned | None = None
         self.is_over = False
+        self.writes = False
         self.verdict: shared.Verdict[Version] = shared.NoAnswer()
         self.told_at: int | None = None
         self.draw = 0.0
+
+    def taken_over(self) -> "Loan":
+        """Give what takes over from this one, which was interrupted."""
+        return Loan(forced=True)
 
     def take(self) -> Loaned | None:
         """Give the lease, once."""

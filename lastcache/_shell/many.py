@@ -51,7 +51,7 @@ class CallsOfMany(Calls[K, V, E, C]):
         give = self.give
         return {key: give(key, landing) for key, landing in landings.items()}
 
-    async def _load_many(
+    async def _load_many(  # noqa: C901  # a call from beginning to end
         self, place: Place[K, V, E, C], strategy: Strategy, keys: tuple[K, ...], callback: Any
     ) -> dict[K, Landing[V, E]]:
         if inside() is not None:
@@ -67,6 +67,9 @@ class CallsOfMany(Calls[K, V, E, C]):
                 await self.join_flight(place, key, flight, asker)
                 if flight.landing is not None:
                     batch.landings[key] = flight.landing
+            for key in batch.elsewhere:
+                step = await self.ask(place, strategy, key, self.alone(callback), again=True)
+                batch.landings[key] = cast("Landing[V, E]", step)
             landings |= batch.landings
         return landings
 
@@ -105,6 +108,8 @@ class CallsOfMany(Calls[K, V, E, C]):
         self, place: Place[K, V, E, C], strategy: Strategy, batch: Batch[K, V, E], callback: Any, asker: LoadNode | None
     ) -> None:
         self.guard.run_now(self._decide_many, place, strategy, batch, callback)
+        if self.second is not None and (batch.own or batch.unchecked):
+            await self.second.consult_many(self, place, strategy, batch, self.alone(callback))
         if not batch.own:
             return
         if asker is None:
@@ -130,6 +135,8 @@ class CallsOfMany(Calls[K, V, E, C]):
         returned = await self._attempt_many(place, callback, tuple(batch.own))
         each = {key: self._one_of(key, returned) for key in batch.own}
         batch.node.calling = False
+        if self.second is not None:
+            await self.second.share_many(self, place, batch, each)
         for key, flight in batch.own.items():
             batch.landings[key] = self._land_one(place, key, flight, each[key])
         check_surplus(batch.own, returned)

@@ -3,6 +3,7 @@
 It runs while there is something to do, and a second longer, and keeps no cache alive.
 """
 
+import logging
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, final
@@ -10,7 +11,8 @@ from weakref import ref
 
 from lastcache._shell.background import LINGER, start_thread
 
-GONE: Final = object()
+FAILED_PAUSE: Final = 1.0
+"""The seconds after which it is tried again where something that the user gave, such as the key function, raised."""
 
 
 class Sends(Protocol):
@@ -57,7 +59,11 @@ def _run(known: "ref[Sends]", mailbox: "SimpleQueue[object]", sender: Sender) ->
         sends = known()
         if sends is None:
             return
-        pause = sends.send()
+        try:
+            pause = sends.send()
+        except Exception:
+            logging.getLogger("lastcache").exception("what is owed to a store could not be told")
+            pause = FAILED_PAUSE
         del sends
         if pause is None and not _is_woken(mailbox, LINGER) and sender.retire(mailbox):
             return

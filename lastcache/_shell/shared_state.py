@@ -13,26 +13,24 @@ from lastcache._shell.level import Loan, Question
 from lastcache.config import Config
 from lastcache.core.owed import SetTo, Told, is_owed
 from lastcache.core.shared import (
-    Check,
     Found,
     Gone,
     Held,
-    Known,
     NoAnswer,
     Refuted,
-    Shared,
     Verdict,
     adopt,
     left_to_others,
     look_up,
-    plain,
     settle_shared,
     trusted,
 )
 from lastcache.core.states import (
     Answer,
+    Check,
     Entry,
     Join,
+    Known,
     Load,
     NegativelyCached,
     Outcome,
@@ -40,7 +38,9 @@ from lastcache.core.states import (
     Revalidate,
     Serve,
     ServeAndRefresh,
+    Shared,
     Strategy,
+    plain,
 )
 from lastcache.core.traffic import is_attached
 from lastcache.core.transitions import expire, fresh, fresh_until, outrun
@@ -56,10 +56,7 @@ C = TypeVar("C")
 
 @final
 class Hearing(NamedTuple, Generic[K, V, E, C]):
-    """A load that has asked the store, and what it heard. Without a strategy it runs in the background.
-
-    ``granted``: it holds the lease.
-    """
+    """A load that has asked the store, and what it heard. Without a strategy it runs in the background."""
 
     strategy: Strategy | None
     key: K
@@ -67,12 +64,13 @@ class Hearing(NamedTuple, Generic[K, V, E, C]):
     flight: Flight[V, E]
     found: Found[V, Version]
     asked_at: int
-    granted: bool
 
     @property
     def loads_early(self) -> bool:
         """Whether it makes the early load of a fresh value: no other process does, as far as can be known."""
-        return self.strategy is None and (self.granted or isinstance(self.found, NoAnswer))
+        loan = self.flight.loan
+        granted = loan is not None and loan.lease is not None
+        return self.strategy is None and (granted or isinstance(self.found, NoAnswer))
 
 
 @final
@@ -149,7 +147,7 @@ class SharedState(CacheState[K, V, E, C]):
         """Take in what the store said, and give what that makes of the call; None where it still has to load."""
         key, flight = heard.key, heard.flight
         if not is_attached(self.loads.traffic.get(key), flight):
-            self._leave_flight(key, flight)
+            self.leave_flight(key, flight)
             return AGAIN
         known = self._take_in(now, key, heard.found, heard.asked_at)
         strategy = Strategy.STALE_IF_ERROR if heard.strategy is None else heard.strategy
@@ -164,13 +162,13 @@ class SharedState(CacheState[K, V, E, C]):
                     self._keep(key, left_to_others(known, heard.asked_at, self._trust()), now)
                 return self._land_unloaded(key, flight, answer)
             case Revalidate() as decision:
-                self._leave_flight(key, flight)
+                self.leave_flight(key, flight)
                 return self._give(decision, key, heard.callback)
             case Load() | Join():
                 flight.began_at = now
                 return None
 
-    def _leave_flight(self, key: K, flight: Flight[V, E]) -> None:
+    def leave_flight(self, key: K, flight: Flight[V, E]) -> None:
         """Give up a flight that ran no callback: whoever waits for it decides again."""
         self.abandon(key, flight)
         flight.began_at = None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Generic, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
 from returns.result import Success
 
@@ -12,17 +12,14 @@ from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache._shell.forks import reset_in_children
 from lastcache._shell.guard import Guard, inside
 from lastcache._shell.inflight import CacheState
-from lastcache._shell.level import Level
 from lastcache._shell.place import Place
 from lastcache._shell.reports import Reports
-from lastcache._shell.shared_state import SharedState
 from lastcache.config import Config, checked_config
 from lastcache.core.entries import BoundedEntry, Entries, until_of
 from lastcache.core.states import Answer, Fresh, Outcome, Strategy
 from lastcache.core.values import SUCCESS
 from lastcache.events import Observer, Stats
 from lastcache.records import CachedValue
-from lastcache.second.options import Second, checked_second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,8 +29,18 @@ Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
+if TYPE_CHECKING:
+    from lastcache._shell.second_level_many import SecondLevelOfMany
+    from lastcache.second.options import Second
+
+
 class Shell(Generic[K, V, E, C]):
-    """The state of one cache behind its guard; ``C`` is the type of its callbacks. Raises ``ConfigError``."""
+    """The state of one cache behind its guard; ``C`` is the type of its callbacks. Raises ``ConfigError``.
+
+    ``waits_for_store``: who changes an entry may wait until the store beside this cache, if there is one, was told.
+    """
+
+    waits_for_store = False
 
     __slots__ = (
         "__weakref__",
@@ -42,9 +49,9 @@ class Shell(Generic[K, V, E, C]):
         "counts",
         "entries",
         "guard",
-        "level",
         "name",
         "reports",
+        "second",
         "soft_timeout",
         "state",
         "ttl_for",
@@ -58,7 +65,7 @@ class Shell(Generic[K, V, E, C]):
         observer: Observer[K, E] | None,
         timer: Callable[[], float],
         name: str = "",
-        second: Second[K, V] | None = None,
+        second: "Second[K, V] | None" = None,
     ) -> None:
         checked_config(config)
         self.clock: Callable[[], int] = checked_clock(clock)
@@ -70,8 +77,7 @@ class Shell(Generic[K, V, E, C]):
         self.reports: Reports[K, E] = Reports(checked_observer(observer), name)
         # Where somebody counts, no stale answer is given by the hit path.
         self.counts: bool = config.count_hits or observer is not None
-        checked = checked_second(second)
-        self.level: Level[K, V] | None = None if checked is None else Level(checked, config)
+        self.second: SecondLevelOfMany[K, V, E, C] | None = None if second is None else _second_level(second, config)
         self.state: CacheState[K, V, E, C] = self.new_state(config, timer, watched=observer is not None)
         self.entries: Entries[K, V, E] = self.state.entries
         reset_in_children(self)
@@ -85,10 +91,9 @@ class Shell(Generic[K, V, E, C]):
         watched: bool = False,
     ) -> CacheState[K, V, E, C]:
         """Make the state of this cache, or of one of its places ``beside`` the others."""
-        if self.level is None:
+        if self.second is None:
             return CacheState(config, timer, beside=beside, watched=watched)
-        known = cast("SharedState[K, V, E, C] | None", beside)
-        return SharedState(config, timer, self.level.policy, beside=known, watched=watched)
+        return self.second.new_state(config, timer, beside=beside, watched=watched)
 
     def reset_after_fork(self) -> None:
         """Begin with a free lock, no load and nobody at work, as the child of a fork must; the entries stay."""
@@ -142,6 +147,47 @@ class Shell(Generic[K, V, E, C]):
         finally:
             self.settle_up()
 
+    def set(self, key: K, value: V, ttl: int | None) -> None:
+        """Store ``value``, and have the store beside this cache told, if there is one."""
+        if self.second is None:
+            self.write_now(self.state.set, key, value, ttl)
+        else:
+            self.second.set(self, key, value, ttl)
+
+    def expire(self, key: K) -> None:
+        """End the freshness of ``key``, and have the store told."""
+        if self.second is None:
+            self.write_now(self.state.expire, key)
+        else:
+            self.second.expire(self, key)
+
+    def delete(self, key: K) -> None:
+        """Forget ``key``, and have the store told."""
+        if self.second is None:
+            self.write(self.state.delete, key)
+        else:
+            self.second.delete(self, key)
+
+    def clear(self) -> None:
+        """Forget every key, and have the store told."""
+        if self.second is None:
+            self.write(self.state.clear)
+        else:
+            self.second.clear(self)
+
+    def send(self) -> float | None:
+        """Tell the store what it is to be told of; give the seconds after which to look again, if there is more."""
+        return None if self.second is None else self.second.send(self)
+
+    def flush(self) -> None:
+        """Tell the store what it is still to be told of, as long as it answers."""
+        if self.second is not None:
+            self.second.flush(self)
+
+    def is_settled(self) -> bool:
+        """Say whether the store knows every change that was made here."""
+        return self.second is None or self.second.is_settled(self)
+
     def settle_up(self) -> None:
         """Tell, outside of the guard, what a change inside it left to be told."""
         if inside() is None:
@@ -176,8 +222,7 @@ class Shell(Generic[K, V, E, C]):
         places = self.state.places.copy()
         queued = sum(len(loads.queue) for loads in places)
         running = max(0, sum(len(loads.traffic) for loads in places) - queued)
-        state = self.state
-        owed = len(state.ledger.owed.keys) if isinstance(state, SharedState) else 0
+        owed = 0 if self.second is None else self.second.owed(self)
         return self.reports.stats(
             entries=len(self.entries), count_hits=self.count_hits, queued=queued, running=running, owed=owed
         )
@@ -286,3 +331,11 @@ class Shell(Generic[K, V, E, C]):
             with suppress(IndexError):
                 gone = removed.popleft()
                 self.reports.removal(gone.key, evicted=gone.evicted)
+
+
+def _second_level(second: "Second[K, V]", config: Config) -> "SecondLevelOfMany[K, V, E, C]":
+    """Load what a second level needs only where there is one: it takes as long to import as all the rest."""
+    from lastcache._shell.second_level_many import SecondLevelOfMany
+    from lastcache.second.options import checked_second
+
+    return SecondLevelOfMany(checked_second(second), config)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from time import monotonic
-from typing import TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 
 from lastcache._shell.awaited import BatchCallback, Callback, alone
 from lastcache._shell.demanding import Demand, DemandingCalls
@@ -24,7 +24,9 @@ from lastcache._shell.store_threads import StoreThreads
 from lastcache.config import Config
 from lastcache.core.states import Answer, Strategy
 from lastcache.events import Observer
-from lastcache.second.options import Second
+
+if TYPE_CHECKING:
+    from lastcache.second.options import Second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,7 +48,7 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         ttl_for: Callable[[V], timedelta] | None = None,
         observer: Observer[K, E] | None = None,
         name: str = "",
-        second: Second[K, V] | None = None,
+        second: "Second[K, V] | None" = None,
     ) -> None:
         super().__init__(config, clock, ttl_for, observer, monotonic, name, second)
         self.store_threads = StoreThreads()
@@ -140,13 +142,9 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         for job in jobs:
             job.refresh = None
 
-    def tell_debt(self, key: K) -> None:  # noqa: ARG002  # the sender finds it
-        """Have the sender tell the store: a plain call must not wait for it."""
-        self.wake_sender()
-
-    def tell_cleared(self) -> None:
-        """Have the sender tell the store."""
-        self.wake_sender()
+    async def wait_settled(self, seconds: float) -> bool:
+        """Wait until the store knows what was changed here, for so many seconds at most; say whether it does."""
+        return self.is_settled() or await self.wait_until_settled(self.here(), seconds)
 
     def check_entered(self) -> None:
         """Raise ``RuntimeError`` unless the running event loop is inside a block of this cache."""
@@ -165,13 +163,17 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     async def leave(self, *, raised: bool) -> None:
         """End a block, which may have raised: its loads are cancelled and awaited; the entries stay."""
-        await self.here().leave(self, raised=raised)
+        place = self.here()
+        await place.leave(self, raised=raised)
+        if not self.is_settled():
+            await place.call_store(self.flush)
 
     def close(self) -> None:
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
         self.guard.write(self._shut)
         self.settle_up()
-        self.lose_debts()
+        if self.second is not None:
+            self.second.lose_debts(self)
 
     def _shut(self) -> object:
         for known in self._loops.values():
@@ -181,7 +183,8 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
     def reset_after_fork(self) -> None:
         """Begin with a free lock and no event loop, as the child of a fork must; the entries stay."""
         self.guard: Guard = Guard(self.clock)
-        self.forget_store_after_fork()
+        if self.second is not None:
+            self.second.reset_after_fork(self)
         self.store_threads = StoreThreads()
         loops, self._loops = self._loops, {}
         for known in loops.values():

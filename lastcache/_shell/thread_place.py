@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from queue import Empty
 from threading import Lock, get_ident
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 from weakref import ref
 
 from lastcache._checks import checked_executor
@@ -22,7 +22,9 @@ from lastcache._shell.reentrancy import LoadNode, WaitEdge, current_load
 from lastcache.config import Config
 from lastcache.core.states import Outcome
 from lastcache.events import Observer
-from lastcache.second.options import Second
+
+if TYPE_CHECKING:
+    from lastcache.second.options import Second
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,6 +49,7 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     awaited = None
     leader = None
+    waits_for_store = True
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
         observer: Observer[K, E] | None = None,
         executor: Callable[[Callable[[], object]], object] | None = None,
         name: str = "",
-        second: Second[K, V] | None = None,
+        second: "Second[K, V] | None" = None,
     ) -> None:
         super().__init__(config, clock, ttl_for, observer, time.monotonic, name, second)
         self._executor = checked_executor(executor)
@@ -95,18 +98,6 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
     async def pause(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)  # noqa: ASYNC251  # in threads a script is no task
-
-    def tell_debt(self, key: K) -> None:
-        """Tell the store at once, where that can be."""
-        if self.may_tell_here():
-            self.tell_now(key)
-        else:
-            self.wake_sender()
-
-    def tell_cleared(self) -> None:
-        """Tell the store at once, where that can be."""
-        if not (self.may_tell_here() and self.tell_clear()):
-            self.wake_sender()
 
     def timer(self) -> float:
         """Give an instant of real time."""
@@ -271,18 +262,27 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
         self.state.end_oldest(raised)
         return False
 
+    def wait_settled(self, seconds: float) -> bool:
+        """Wait until the store knows what was changed here, for so many seconds at most; say whether it does."""
+        return self.is_settled() or drive(self._wait_settled, seconds, None, None, None)
+
+    async def _wait_settled(self, seconds: float, *_nothing: None) -> bool:
+        return await self.wait_until_settled(self, seconds)
+
     def close(self) -> None:
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
         self.guard.write(self.state.shut)
         for mailbox in self.read(self._workers.dismiss):
             mailbox.put(None)
         self.settle_up()
-        self.lose_debts()
+        if self.second is not None:
+            self.second.lose_debts(self)
 
     def reset_after_fork(self) -> None:
         """Begin with a free lock, no load and no worker, as the child of a fork must; the entries stay."""
         self.guard: Guard = Guard(self.clock)
-        self.forget_store_after_fork()
+        if self.second is not None:
+            self.second.reset_after_fork(self)
         self._workers = Workers(self._limit)
         self.state.reset_after_fork("the process forked")
         if self.state.outbox:

@@ -12,9 +12,8 @@ from collections import OrderedDict, deque
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache.core.policy import FOREVER, Policy
-from lastcache.core.shared import Known, Shared, plain
 from lastcache.core.sieve import Node, Sieve
-from lastcache.core.states import NEVER, Answer, Entry, Extended, Fresh, NegativelyCached
+from lastcache.core.states import NEVER, Answer, Entry, Extended, Fresh, Known, NegativelyCached, Shared, plain
 from lastcache.core.transitions import dead
 from lastcache.core.values import value
 

@@ -27,17 +27,21 @@ from returns.result import Success
 from lastcache.core.policy import Policy
 from lastcache.core.states import (
     Answer,
+    Check,
     Decision,
     Entry,
     Extended,
     Fresh,
+    Known,
     NegativelyCached,
     Outcome,
     RefreshAhead,
     Refused,
     Serve,
+    Shared,
     Stored,
     Strategy,
+    plain,
 )
 from lastcache.core.traffic import Traffic
 from lastcache.core.transitions import fresh_until, lookup, outrun, settle
@@ -50,29 +54,6 @@ V_co = TypeVar("V_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-
-@final
-@value
-class Shared(Generic[V_co, E_co, R_co]):
-    """An entry, trusted until ``until``: no later than it stands. ``version`` is that of the record it came from."""
-
-    answer: Answer[V_co, E_co]
-    until: int
-    entry: Entry[V_co, E_co]
-    version: R_co | None
-
-
-Known: TypeAlias = Entry[V, E] | Shared[V, E, R] | None
-"""What a process knows of a key."""
-
-
-@final
-@value
-class Check(Generic[V_co, E_co]):
-    """Ask the store whether this answer, which stands, is still its own."""
-
-    answer: Answer[V_co, E_co]
 
 
 @final
@@ -133,11 +114,6 @@ class Refuted:
 
 Verdict: TypeAlias = Filled[R] | Refuted | NoAnswer
 """What the store said to the value of a load."""
-
-
-def plain(known: Known[V, E, R]) -> Entry[V, E] | None:
-    """Give the entry itself."""
-    return known.entry if isinstance(known, Shared) else known
 
 
 def look_up(

@@ -9,6 +9,7 @@ An entry is the cache's last word on one key: **an answer, and the instant until
 - ``Refused``: a load of an expired value failed, and the failure was not covered.
   The answer is the failure, where failures are remembered, or else no answer stands; the value is kept.
 - ``NegativelyCached``: a load failed where there was no value. The answer is the failure.
+- ``Shared``: any of these, where a store beside the cache is asked again before the answer stands any longer.
 """
 
 from enum import Enum
@@ -23,6 +24,8 @@ V = TypeVar("V")
 E = TypeVar("E")
 V_co = TypeVar("V_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 Outcome: TypeAlias = Result[V, LoadFailure[E]]
 """What a callback returned."""
@@ -151,3 +154,31 @@ JOIN: Final = Join()
 
 Transition: TypeAlias = tuple[Answer[V, E], Entry[V, E] | None]
 """The answer for those who waited for a load, and what is stored from now on."""
+
+
+@final
+@value
+class Shared(Generic[V_co, E_co, R_co]):
+    """An entry, trusted until ``until``: no later than it stands. ``version`` is that of the record it came from."""
+
+    answer: Answer[V_co, E_co]
+    until: int
+    entry: Entry[V_co, E_co]
+    version: R_co | None
+
+
+Known: TypeAlias = Entry[V, E] | Shared[V, E, R] | None
+"""What a process knows of a key."""
+
+
+@final
+@value
+class Check(Generic[V_co, E_co]):
+    """Ask the store whether this answer, which stands, is still its own."""
+
+    answer: Answer[V_co, E_co]
+
+
+def plain(known: Known[V, E, R]) -> Entry[V, E] | None:
+    """Give the entry itself."""
+    return known.entry if isinstance(known, Shared) else known

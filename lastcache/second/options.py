@@ -107,9 +107,9 @@ def second_policy_of(second: Second[K, V], config: Config) -> SecondPolicy:
     )
 
 
-def checked_second(second: Second[K, V] | None) -> Second[K, V] | None:
-    """Give ``second`` back if it is one or None; anything else is a ``ConfigError``."""
-    if second is not None and not isinstance(cast("object", second), Second):
+def checked_second(second: Second[K, V]) -> Second[K, V]:
+    """Give ``second`` back if it is one; anything else is a ``ConfigError``."""
+    if not isinstance(cast("object", second), Second):
         refuse("second", second, "a Second, or None")
     return second
 

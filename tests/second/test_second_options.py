@@ -178,11 +178,11 @@ def test_nothing_changes() -> None:
         wrong(STORE, CODEC, "users")
 
 
-def test_a_second_or_none() -> None:
-    """A cache takes a ``Second`` or None."""
+def test_what_is_no_second() -> None:
+    """A cache takes a ``Second``, and nothing that looks like one."""
     made, wrong = make(), Config()
     unchecked: Any = wrong
-    assert (checked_second(made), checked_second(None)) == (made, None)
+    assert checked_second(made) is made
     with pytest.raises(ConfigError) as told:
         checked_second(unchecked)
     assert str(told.value) == f"second={wrong!r}: must be a Second, or None"

@@ -13,35 +13,35 @@ from lastcache import CachedValue, failed
 from lastcache.core.policy import Policy
 from lastcache.core.shared import (
     Absent,
-    Check,
     Filled,
     Found,
     Gone,
     Held,
-    Known,
     NoAnswer,
     Refuted,
     Same,
-    Shared,
     Verdict,
     adopt,
     look_up,
-    plain,
     settle_shared,
     trusted,
 )
 from lastcache.core.states import (
     NEVER,
     Answer,
+    Check,
     Entry,
     Extended,
     Fresh,
+    Known,
     NegativelyCached,
     Outcome,
     Refused,
     Revalidate,
     Serve,
+    Shared,
     Strategy,
+    plain,
 )
 from lastcache.core.transitions import fresh_until, lookup, settle
 from tests.strategies import draws, outcomes, situations, values

@@ -12,7 +12,9 @@ from returns.maybe import Maybe
 from returns.result import Failure, Result, Success, safe
 
 from lastcache import CachedValue, LastCache, LoadFailure, Revalidation, failed
+from lastcache.errors import StoreFailure
 from lastcache.events import (
+    ChangedElsewhere,
     Event,
     Evicted,
     Joined,
@@ -24,8 +26,15 @@ from lastcache.events import (
     RefreshStarted,
     ServedStale,
     Stats,
+    StoreAway,
+    StoreBack,
+    StoreOutran,
+    StoreServed,
+    StoreSkipped,
+    StoreUnread,
     Swept,
     Waited,
+    WaitedElsewhere,
 )
 from lastcache.observers import all_of, log_to
 from lastcache.pipelines import (
@@ -218,7 +227,7 @@ def parts(cache: Users, count: CachedValue[int, str]) -> None:
     assert_type(collected([answer, other]), Result[CachedValue[tuple[User, ...], Error], Error])
 
 
-def complain(event: Event[int, Error]) -> None:
+def complain(event: Event[int, Error]) -> None:  # noqa: C901  # every event there is
     """An observer of one cache: a match over the events gives each its type."""
     match event:
         case LoadFailed():
@@ -230,11 +239,19 @@ def complain(event: Event[int, Error]) -> None:
             assert_type(event.exception, BaseException)
         case LoadStarted() | Loaded() | Joined() | Waited() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
             assert_type(event.key, int)
+        case StoreServed() | StoreSkipped() | StoreUnread() | StoreOutran() | WaitedElsewhere():
+            assert_type(event.key, int)
+        case ChangedElsewhere():
+            assert_type(event.key, int | None)
+        case StoreAway():
+            assert_type(event.failure, StoreFailure)
+        case StoreBack():
+            assert_type(event.owed, int)
 
 
 def anything(event: Event[object, object]) -> None:
     """An observer of any cache."""
-    assert_type(event.key, object)
+    assert_type(event.cache, str)
 
 
 def observed() -> None:

@@ -1,0 +1,293 @@
+"""What is written to a cache by its users, and how the store beside it, if there is one, comes to know of it.
+
+A change acts here at once, and is *owed* to the store from the same instant on. In threads the caller tells the store
+before it returns; in tasks, and wherever that is not possible, the sender does. Until the store knows, no load of this
+process asks it about the key: it might answer what is over.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from threading import get_ident
+from typing import Final, Generic, TypeVar, cast
+
+from returns.result import Failure
+
+from lastcache._shell.guard import inside
+from lastcache._shell.inflight import CacheState
+from lastcache._shell.ledger import Change, Claimed
+from lastcache._shell.level import NOT_YET, Level, Loan, is_calling
+from lastcache._shell.sender import Sender
+from lastcache._shell.shared_state import SharedState
+from lastcache._shell.shell import Shell
+from lastcache.config import Config
+from lastcache.core.away import Away
+from lastcache.core.owed import SetTo
+from lastcache.events import ChangedElsewhere, StoreAway, StoreBack, StoreSkipped
+from lastcache.second.options import Second
+from lastcache.second.protocol import Kept, StoreFailure, Trouble, Verdict
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C")
+
+AT_ONCE: Final = 64
+"""How many changes the store is told of in one message."""
+
+SHORTEST: Final = 0.0005
+LONGEST: Final = 0.01
+"""The seconds between two looks at whether another thread has told the store of a key."""
+
+LOOK_AGAIN: Final = 0.1
+"""The seconds after which the sender looks at the clock again while the store is away, or full."""
+
+WORD: Final = 8
+"""The bytes of a generation."""
+
+
+class Accounts(Generic[K, V, E, C]):
+    """What one cache tells its store of what its users write; ``shell`` is that cache's, each time."""
+
+    __slots__ = ("_sender", "level")
+
+    def __init__(self, second: Second[K, V], config: Config) -> None:
+        self.level: Level[K, V] = Level(second, config)
+        self._sender = Sender()
+
+    def new_state(
+        self,
+        config: Config,
+        timer: Callable[[], float],
+        *,
+        beside: CacheState[K, V, E, C] | None,
+        watched: bool,
+    ) -> CacheState[K, V, E, C]:
+        """Make the state of this cache, or of one of its places ``beside`` the others."""
+        known = cast("SharedState[K, V, E, C] | None", beside)
+        return SharedState(config, timer, self.level.policy, beside=known, watched=watched)
+
+    def owed(self, shell: Shell[K, V, E, C]) -> int:
+        """Count the keys whose change the store is still to be told of."""
+        return len(state_of(shell).ledger.owed.keys)
+
+    def set(self, shell: Shell[K, V, E, C], key: K, value: V, ttl: int | None) -> None:
+        """Store ``value``."""
+        level, state = self.level, state_of(shell)
+        shell.check_open()
+        level.form_of(key)
+        body = level.encode(value)
+        if isinstance(body, str):
+            shell.reports.of_store(StoreSkipped, key, body)
+        shell.write_now(state.set_and_owe, key, value, ttl, None if isinstance(body, str) else body)
+        self.tell_debt(shell, key)
+
+    def expire(self, shell: Shell[K, V, E, C], key: K) -> None:
+        """End the freshness of ``key``."""
+        shell.check_open()
+        self.level.form_of(key)
+        shell.write_now(state_of(shell).expire_and_owe, key)
+        self.tell_debt(shell, key)
+
+    def delete(self, shell: Shell[K, V, E, C], key: K) -> None:
+        """Forget ``key``."""
+        shell.check_open()
+        self.level.form_of(key)
+        shell.write(state_of(shell).delete_and_owe, key)
+        self.tell_debt(shell, key)
+
+    def clear(self, shell: Shell[K, V, E, C]) -> None:
+        """Forget every key."""
+        shell.write(state_of(shell).clear_and_owe)
+        if not (_may_tell(shell) and self.tell_clear(shell)):
+            self.wake_sender(shell)
+
+    def tell_debt(self, shell: Shell[K, V, E, C], key: K) -> None:
+        """Have the store told of what ``key`` owes, before this returns if that can be."""
+        if _may_tell(shell):
+            self._tell_now(shell, key)
+        if not self.is_settled(shell):
+            self.wake_sender(shell)
+
+    def _tell_now(self, shell: Shell[K, V, E, C], key: K) -> None:
+        """Tell the store what ``key`` owes; where another thread does so, wait until it has."""
+        pause = SHORTEST
+        while (told := self._tell_one(shell, key)) is not False:
+            if told is None:
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST)
+
+    def _tell_one(self, shell: Shell[K, V, E, C], key: K) -> bool | None:
+        """Tell the store what ``key`` owes; say whether there may be more to tell, None where another tells it."""
+        state = state_of(shell)
+        me = get_ident()
+        try:
+            change = shell.guard.run(state.ledger.claim, key, me)
+            if change is None or isinstance(change, Claimed):
+                return None if isinstance(change, Claimed) else False
+            return self._tell_changes(shell, [(key, change)])
+        finally:
+            shell.guard.run(state.ledger.unclaim, [key], me)
+
+    def _tell_changes(self, shell: Shell[K, V, E, C], changes: "list[tuple[K, Change]]") -> bool:
+        """Tell the store of changes that were claimed; say whether it was reached."""
+        level, state = self.level, state_of(shell)
+        generation = self._generation(shell)
+        if generation is None:
+            return False
+        now = shell.clock()
+        tells = [
+            level.word_of(level.form_of(key), generation, change, now, late=state.ledger.is_late(change))
+            for key, change in changes
+        ]
+        told = level.tell(tells)
+        if isinstance(told, Failure):
+            self.fail(shell, told.failure())
+            if told.failure().trouble is Trouble.FULL:
+                shell.guard.run(state.ledger.shrink, changes)
+            return False
+        for (key, change), verdict in zip(changes, told.unwrap(), strict=True):
+            self._take_verdict(shell, key, change, verdict, now)
+        return True
+
+    def _take_verdict(self, shell: Shell[K, V, E, C], key: K, change: Change, verdict: Verdict, told_at: int) -> None:
+        state = state_of(shell)
+        before = state.ledger.generation
+        if not isinstance(verdict, Kept) and not state.ledger.is_late(change) and self._greet(shell) != before:
+            # It was told under another generation: it is told once more under that which there is.
+            return
+        shell.guard.run(state.ledger.pay, key, change)
+        if isinstance(verdict, Kept) and isinstance(change, SetTo):
+            shell.guard.run(state.vouched, key, change.what.fresh_until, verdict.version, told_at)
+
+    def _generation(self, shell: Shell[K, V, E, C]) -> bytes | None:
+        """Give the generation of the namespace; where none is known yet, ask for it."""
+        state = state_of(shell)
+        return state.ledger.generation if state.ledger.generation is not None else self._greet(shell)
+
+    def _greet(self, shell: Shell[K, V, E, C]) -> bytes | None:
+        told = self.level.greet()
+        if isinstance(told, Failure):
+            self.fail(shell, told.failure())
+            return None
+        self.meet(shell, told.unwrap())
+        return told.unwrap()
+
+    def meet(self, shell: Shell[K, V, E, C], generation: bytes) -> None:
+        """Take in the generation of the namespace."""
+        try:
+            if shell.guard.run_now(state_of(shell).meet, generation):
+                shell.reports.of_store(ChangedElsewhere, None, "cleared")
+        finally:
+            shell.settle_up()
+
+    def fail(self, shell: Shell[K, V, E, C], failure: StoreFailure) -> None:
+        """Take in that the store did not answer: it is away, unless it is full, or was not even asked."""
+        if failure is NOT_YET or failure.trouble is Trouble.FULL:
+            return
+        if shell.guard.run_now(state_of(shell).ledger.fail):
+            shell.reports.of_store(StoreAway, failure)
+            self.wake_sender(shell)
+
+    def leave_lease(self, shell: Shell[K, V, E, C], loan: Loan) -> None:
+        """Have the sender give a lease back: whoever held it was interrupted."""
+        loan.is_over = True
+        lease = loan.take()
+        if lease is not None:
+            state_of(shell).ledger.loaned.append(lease)
+            self.wake_sender(shell)
+
+    def wake_sender(self, shell: Shell[K, V, E, C]) -> None:
+        """Have the sender look at what is to be done."""
+        if inside() is None and not shell.state.closed:
+            self._sender.wake(shell)
+
+    def send(self, shell: Shell[K, V, E, C]) -> float | None:
+        """Do what there is to tell the store; give the seconds after which to look again, None where nothing is left.
+
+        This is what the sender runs.
+        """
+        state = state_of(shell)
+        if state.closed:
+            return None
+        if not state.ledger.is_there():
+            return self._probe(shell)
+        if state.ledger.owed.everything:
+            return 0.0 if self.tell_clear(shell) else LOOK_AGAIN
+        if state.ledger.loaned:
+            return self._send_leases(shell)
+        return self._send_changes(shell)
+
+    def _send_changes(self, shell: Shell[K, V, E, C]) -> float | None:
+        state = state_of(shell)
+        me, changes = get_ident(), list[tuple[K, Change]]()
+        try:
+            changes += shell.guard.run(state.ledger.claim_some, AT_ONCE, me)
+            if changes and self._tell_changes(shell, changes):
+                return 0.0
+        finally:
+            shell.guard.run(state.ledger.unclaim, [key for key, _ in changes], me)
+        return None if self.is_settled(shell) else LOOK_AGAIN
+
+    def _probe(self, shell: Shell[K, V, E, C]) -> float:
+        level, state = self.level, state_of(shell)
+        if not shell.guard.run_now(state.ledger.begin_probe):
+            breaker = state.ledger.breaker
+            left = breaker.probe_at - shell.clock() if isinstance(breaker, Away) else 0
+            return min(max(left / 1_000_000_000, 0.001), LOOK_AGAIN)
+        answered = not isinstance(level.probe(), Failure)
+        away_for = shell.guard.run_now(partial(state.ledger.probed, answered=answered))
+        if away_for is not None:
+            shell.reports.of_store(StoreBack, timedelta(microseconds=away_for // 1000), len(state.ledger.owed.keys))
+        return 0.0
+
+    def tell_clear(self, shell: Shell[K, V, E, C]) -> bool:
+        """Tell the store that all is cleared; say whether it knows."""
+        level, state = self.level, state_of(shell)
+        clears, generation = state.ledger.clears, os.urandom(WORD)
+        told = level.clear(generation)
+        if isinstance(told, Failure):
+            self.fail(shell, told.failure())
+            return False
+        return shell.guard.run(state.ledger.pay_everything, generation, clears)
+
+    def _send_leases(self, shell: Shell[K, V, E, C]) -> float:
+        level, state = self.level, state_of(shell)
+        lease = state.ledger.loaned.popleft()
+        told = level.tell([level.release(lease)])
+        if isinstance(told, Failure):
+            self.fail(shell, told.failure())
+        return 0.0
+
+    def flush(self, shell: Shell[K, V, E, C]) -> None:
+        """Tell the store what is owed, as long as it answers: who leaves waits for that, and no longer."""
+        while state_of(shell).ledger.is_there() and not self.is_settled(shell):
+            if self.send(shell) != 0.0:
+                return
+
+    def is_settled(self, shell: Shell[K, V, E, C]) -> bool:
+        """Say whether the store knows every change that was made here."""
+        return state_of(shell).ledger.is_settled
+
+    def lose_debts(self, shell: Shell[K, V, E, C]) -> None:
+        """The cache is closed: tell of each change that the store will not be told of."""
+        for key in shell.guard.run(state_of(shell).ledger.forget):
+            shell.reports.of_store(StoreSkipped, key, "the cache was closed before the store was told")
+
+    def reset_after_fork(self, shell: Shell[K, V, E, C]) -> None:
+        """Owe nothing, and have no sender, as the child of a fork must: what is owed stays with its parent."""
+        self.level.reset_after_fork()
+        state_of(shell).ledger.forget()
+        self._sender = Sender()
+
+
+def state_of(shell: Shell[K, V, E, C]) -> SharedState[K, V, E, C]:
+    """Give the state of a cache that has a second level."""
+    return cast("SharedState[K, V, E, C]", shell.state)
+
+
+def _may_tell(shell: Shell[K, V, E, C]) -> bool:
+    """Say whether the calling thread may wait for the store: not from inside a change, or a call of a store."""
+    return shell.waits_for_store and inside() is None and not is_calling()

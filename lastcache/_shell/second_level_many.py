@@ -1,0 +1,169 @@
+"""What a call for many keys says to the store: each thing in one message, as ``second_level`` says it for one key."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, TypeVar, cast, final
+
+from returns.result import Failure
+
+from lastcache._shell.batches import Batch
+from lastcache._shell.calls import Returned
+from lastcache._shell.flight import Again, Raised, Stale
+from lastcache._shell.level import Heard, Loan, Question
+from lastcache._shell.place import Place
+from lastcache._shell.second_level import SecondLevel, shared_state
+from lastcache._shell.shared_state import Hearing, SharedState
+from lastcache._shell.shell import Shell
+from lastcache.core.shared import NoAnswer
+from lastcache.core.states import Strategy
+from lastcache.events import StoreUnread
+from lastcache.second.protocol import Busy, Cleared, Tell
+
+K = TypeVar("K")
+V = TypeVar("V")
+E = TypeVar("E")
+C = TypeVar("C")
+
+
+@final
+class SecondLevelOfMany(SecondLevel[K, V, E, C]):
+    """What one cache says to its store, in calls for many keys, too."""
+
+    __slots__ = ()
+
+    async def consult_many(
+        self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], strategy: Strategy, batch: Batch[K, V, E], alone: C
+    ) -> None:
+        """Ask the store about the keys of a batch: its own are those alone, from now on, that the callback loads.
+
+        What the store has is given. What another process loads is waited for later, after the own keys have landed.
+        """
+        state = shared_state(place)
+        for flight in batch.own.values():
+            flight.loan = flight.loan or Loan()
+        keys = [*batch.own, *batch.unchecked]
+        asked_at = shell.clock()
+        heard = await self._ask_many(shell, place, batch, keys)
+        for key, unchecked in batch.unchecked.items():
+            found = heard[key].found
+            self.report_change(shell, state, key, found)
+            answer = shell.guard.run_now(state.checked, key, unchecked, found, asked_at)
+            if answer is not None:
+                batch.landings[key] = answer
+        for key, flight in list(batch.own.items()):
+            hearing = Hearing(strategy, key, alone, flight, heard[key].found, asked_at)
+            self._hear_one(shell, state, batch, hearing, waits=isinstance(heard[key].grant, Busy))
+        await self._give_back_many(shell, place, batch)
+
+    def _hear_one(
+        self,
+        shell: Shell[K, V, E, C],
+        state: SharedState[K, V, E, C],
+        batch: Batch[K, V, E],
+        heard: Hearing[K, V, E, C],
+        *,
+        waits: bool,
+    ) -> None:
+        """Take in what the store said about one key: it is given, left to another process, or loaded here."""
+        step = self.hear(shell, state, heard)
+        if step is None and not waits:
+            return
+        del batch.own[heard.key]
+        if step is None:
+            shell.guard.run(state.leave_flight, heard.key, heard.flight)
+            batch.elsewhere.append(heard.key)
+        elif not isinstance(step, Again | Stale):
+            batch.landings[heard.key] = step
+
+    async def _ask_many(
+        self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], batch: Batch[K, V, E], keys: list[K]
+    ) -> Mapping[K, Heard[V]]:
+        """Ask the store in one message; what it was not asked, or did not answer, is what was heard of that key."""
+        nothing = dict.fromkeys(keys, Heard[V](NoAnswer(), None))
+        state = shared_state(place)
+        forms = {key: self.level.form_of(key) for key in keys}
+        ask = partial(state.question, background=False, forced=False)
+        asked = {key: found for key in keys if (found := shell.guard.run_now(ask, key)) is not None}
+        questions = [(forms[key], question, _loan_of(batch, key)) for key, question in asked.items()]
+        for _ in range(2):
+            if not questions:
+                break
+            told = await place.call_store(partial(self._ask_many_now, shell, questions))
+            if isinstance(told, Failure):
+                self.fail(shell, told.failure())
+                break
+            answers = told.unwrap()
+            cleared = next((answer for answer in answers if isinstance(answer, Cleared)), None)
+            if cleared is None:
+                heard = dict(zip(asked, cast("list[Heard[V]]", answers), strict=True))
+                self._report_unread(shell, heard)
+                return nothing | heard
+            self.meet(shell, cleared.generation)
+            questions = [(form, of._replace(generation=cleared.generation), loan) for form, of, loan in questions]
+        return nothing
+
+    def _ask_many_now(self, shell: Shell[K, V, E, C], questions: list[tuple[bytes, Question, Loan]]) -> Any:
+        told = self.level.ask_many(questions)
+        for _, _, loan in questions:
+            if loan.is_over:
+                self.leave_lease(shell, loan)
+        return told
+
+    def _report_unread(self, shell: Shell[K, V, E, C], heard: Mapping[K, Heard[V]]) -> None:
+        for key, word in heard.items():
+            if word.unread is not None:
+                shell.reports.of_store(StoreUnread, key, word.unread)
+
+    async def _give_back_many(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], batch: Batch[K, V, E]) -> None:
+        """Give back the leases of loads that are not to be made."""
+        loans = [
+            loan
+            for key, flight in batch.flights.items()
+            if key not in batch.own and (loan := flight.loan) is not None and loan.lease is not None
+        ]
+        tells = [self.level.release(loan.lease) for loan in loans if loan.lease is not None]
+        if tells and isinstance(told := await place.call_store(partial(self.level.tell, tells)), Failure):
+            self.fail(shell, told.failure())
+        for loan in loans:
+            loan.lease = None
+
+    async def share_many(
+        self,
+        shell: Shell[K, V, E, C],
+        place: Place[K, V, E, C],
+        batch: Batch[K, V, E],
+        each: Mapping[K, Returned[V, E] | Raised],
+    ) -> None:
+        """Tell the store what the callback brought for each key, before any of it lands."""
+        state = shared_state(place)
+        tells: dict[K, Tell] = {}
+        for key, flight in batch.own.items():
+            tell = self._word_of_one(shell, state, key, batch, each[key]) if flight.loan is not None else None
+            if tell is not None:
+                tells[key] = tell
+        if not tells:
+            return
+        told = await place.call_store(partial(self.level.tell, list(tells.values())))
+        if isinstance(told, Failure):
+            self.fail_to_tell(shell, list(tells), told.failure())
+        verdicts = [None] * len(tells) if isinstance(told, Failure) else told.unwrap()
+        for key, verdict in zip(tells, verdicts, strict=True):
+            self.take_verdict(shell, key, _loan_of(batch, key), verdict)
+
+    def _word_of_one(
+        self,
+        shell: Shell[K, V, E, C],
+        state: SharedState[K, V, E, C],
+        key: K,
+        batch: Batch[K, V, E],
+        one: Returned[V, E] | Raised,
+    ) -> Tell | None:
+        loan = _loan_of(batch, key)
+        if isinstance(one, Raised):
+            return None if loan.lease is None else self.level.release(loan.lease)
+        return self.word_of(shell, state, key, batch.own[key], loan, one.outcome, one.ttl)
+
+
+def _loan_of(batch: Batch[K, V, E], key: K) -> Loan:
+    """Give what the load of ``key`` has to do with the store; what is only checked takes no lease."""
+    return batch.flights[key].loan or Loan()
