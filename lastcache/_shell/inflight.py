@@ -14,6 +14,7 @@ from lastcache._shell.flight import Dropped, Flight, Job, Landing, Raised, Stale
 from lastcache._shell.reentrancy import CURRENT_LOAD, LoadNode
 from lastcache.config import Config
 from lastcache.core.entries import Entries
+from lastcache.core.explain import StoreWord
 from lastcache.core.loads import Loads
 from lastcache.core.policy import Policy, policy_of
 from lastcache.core.states import (
@@ -88,6 +89,10 @@ class CacheState(Generic[K, V, E, C]):
         """Raise ``CacheClosedError`` if the cache is closed."""
         if self.closed:
             raise CacheClosedError("the cache is closed")
+
+    def store_word(self, key: K) -> StoreWord | None:  # noqa: ARG002  # of use where there is a store
+        """Say what becomes of the store beside the cache in a call for ``key``; None where there is none."""
+        return None
 
     def decide(
         self, now: int, strategy: Strategy, key: K, callback: C, flight: Flight[V, E]

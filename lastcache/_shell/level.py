@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, final
 
-from returns.result import Failure, Result
+from returns.result import Failure, Result, Success
 
 from lastcache._checks import duration_of, nanoseconds
 from lastcache._shell.ledger import Body, Change, Loaned
@@ -134,18 +134,18 @@ class Level(Generic[K, V]):
 
     def form_of(self, key: K) -> bytes:
         """Write ``key`` as bytes. Raises what the user's function raises, and ``TypeError`` where it gives no bytes."""
-        form: object = self._key(key)
-        if not isinstance(form, bytes):
+        form = self._key(key)
+        if not _is_bytes(form):
             raise TypeError(f"key={key!r}: Second(key=...) must give bytes; it gave {form!r}")
         return form
 
     def encode(self, value: V) -> bytes | str:
         """Write ``value``, or say why it cannot be stored."""
         try:
-            body: object = self._codec.encode(value)
+            body = self._codec.encode(value)
         except Exception as err:
             return f"the codec could not write it: {err!r}"
-        if not isinstance(body, bytes):
+        if not _is_bytes(body):
             return f"the codec wrote no bytes, but {type(body).__name__}"
         if len(body) > self.policy.max_body:
             return f"its body has {len(body)} bytes, and max_body is {self.policy.max_body}"
@@ -253,7 +253,7 @@ class Level(Generic[K, V]):
         told = self._store.tell(tells)
         if type(told) is SUCCESS:
             verdicts = tuple(told.unwrap())
-            if len(verdicts) != len(tells) or not all(isinstance(each, Kept | Outrun) for each in verdicts):
+            if len(verdicts) != len(tells) or not all(map(_is_verdict, verdicts)):
                 raise TypeError(f"a store must answer each tell with Kept or Outrun; it answered {verdicts!r}")
         return told
 
@@ -297,14 +297,24 @@ def _generation(heard: object) -> bytes:
     return heard.generation
 
 
+def _is_bytes(given: object) -> bool:
+    return isinstance(given, bytes)
+
+
+def _is_verdict(given: object) -> bool:
+    return isinstance(given, Kept | Outrun)
+
+
 def _only(told: Sequence[Told]) -> Told:
     (answer,) = told
     return answer
 
 
 def _checked(result: object) -> object:
-    if not isinstance(result, Result) or (
-        isinstance(result, Failure) and not isinstance(result.failure(), StoreFailure)
-    ):
-        raise TypeError(f"a store must return a Result, whose failure is a StoreFailure; it returned {result!r}")
-    return result
+    if isinstance(result, Success) or (isinstance(result, Failure) and _is_failure(cast("Failure[object]", result))):
+        return cast("object", result)
+    raise TypeError(f"a store must return a Result, whose failure is a StoreFailure; it returned {result!r}")
+
+
+def _is_failure(result: Failure[object]) -> bool:
+    return isinstance(result.failure(), StoreFailure)

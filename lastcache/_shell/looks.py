@@ -9,7 +9,7 @@ from lastcache._shell.inflight import CacheState
 from lastcache.core.demands import demanded
 from lastcache.core.explain import Explanation, QueuePlace, explain
 from lastcache.core.loads import Loads
-from lastcache.core.states import Answer, Join, Load, Revalidate, Serve, ServeAndRefresh, Strategy
+from lastcache.core.states import Answer, Join, Load, Revalidate, Serve, ServeAndRefresh, Shared, Strategy
 from lastcache.core.traffic import Queued, Running, Traffic
 
 K = TypeVar("K")
@@ -36,6 +36,7 @@ def explained(
     """Explain what a call would do now, in whichever place the key has a load under way."""
     loads = next((each for each in state.places if key in each.traffic), state.loads)
     under_way = loads.traffic.get(key)
+    known = state.entries.known(key)
     return explain(
         state.policy,
         strategy,
@@ -46,6 +47,8 @@ def explained(
         max_stale=max_stale,
         queue=_place(loads, under_way),
         began_at=under_way.flight.began_at if isinstance(under_way, Running) else None,
+        trusted_until=known.until if isinstance(known, Shared) and known.until < known.entry.until else None,
+        store=state.store_word(key),
     )
 
 

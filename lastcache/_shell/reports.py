@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import count
-from typing import Final, Generic, Protocol, TypeVar, final
+from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 from lastcache._checks import duration_of
 from lastcache._shell.flight import Raised
@@ -161,7 +161,7 @@ class Reports(Generic[K, E]):
         if self._count(Evicted if evicted else Swept):
             self._tell(Evicted(key, cache=self._name) if evicted else Swept(key, cache=self._name))
 
-    def of_store(self, make: Callable[..., Event[K, E]], *what: object) -> None:
+    def of_store(self, make: Callable[..., Any], *what: object) -> None:
         """Report what the store of a second level said or did: ``make`` is the event, of ``what``."""
         if self._count(make):
             self._tell(make(*what, cache=self._name))

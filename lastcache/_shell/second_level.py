@@ -18,12 +18,12 @@ from lastcache._shell.level import Heard, Loan, Question
 from lastcache._shell.place import Place
 from lastcache._shell.shared_state import Hearing, SharedState
 from lastcache._shell.shell import Shell
-from lastcache.core.shared import Filled, Gone, Held, NoAnswer, Refuted
+from lastcache.core.shared import Filled, Found, Gone, Held, NoAnswer, Refuted
 from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import fresh, fresh_until
 from lastcache.core.values import SUCCESS
 from lastcache.events import ChangedElsewhere, StoreOutran, StoreServed, StoreSkipped, StoreUnread, WaitedElsewhere
-from lastcache.second.protocol import Busy, Cleared, Kept, StoreFailure, Tell, Trouble, Verdict
+from lastcache.second.protocol import Busy, Cleared, Kept, StoreFailure, Tell, Trouble, Verdict, Version
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -133,7 +133,9 @@ class SecondLevel(Accounts[K, V, E, C]):
             self.leave_lease(shell, loan)
         return told
 
-    def report_change(self, shell: Shell[K, V, E, C], state: SharedState[K, V, E, C], key: K, found: object) -> None:
+    def report_change(
+        self, shell: Shell[K, V, E, C], state: SharedState[K, V, E, C], key: K, found: Found[V, Version]
+    ) -> None:
         """Report what another process did to a value that is here."""
         if isinstance(found, Held | Gone) and shell.guard.run(state.changed, key, found):
             shell.reports.of_store(ChangedElsewhere, key, "set" if isinstance(found, Held) else "deleted")

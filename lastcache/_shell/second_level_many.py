@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar, cast, final
+from typing import TypeVar, cast, final
 
-from returns.result import Failure
+from returns.result import Failure, Result
 
 from lastcache._shell.batches import Batch
 from lastcache._shell.calls import Returned
@@ -17,7 +17,7 @@ from lastcache._shell.shell import Shell
 from lastcache.core.shared import NoAnswer
 from lastcache.core.states import Strategy
 from lastcache.events import StoreUnread
-from lastcache.second.protocol import Busy, Cleared, Tell
+from lastcache.second.protocol import Busy, Cleared, StoreFailure, Tell
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,7 +84,9 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
         forms = {key: self.level.form_of(key) for key in keys}
         ask = partial(state.question, background=False, forced=False)
         asked = {key: found for key in keys if (found := shell.guard.run_now(ask, key)) is not None}
-        questions = [(forms[key], question, _loan_of(batch, key)) for key, question in asked.items()]
+        questions: list[tuple[bytes, Question, Loan]] = [
+            (forms[key], question, _loan_of(batch, key)) for key, question in asked.items()
+        ]
         for _ in range(2):
             if not questions:
                 break
@@ -102,7 +104,9 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
             questions = [(form, of._replace(generation=cleared.generation), loan) for form, of, loan in questions]
         return nothing
 
-    def _ask_many_now(self, shell: Shell[K, V, E, C], questions: list[tuple[bytes, Question, Loan]]) -> Any:
+    def _ask_many_now(
+        self, shell: Shell[K, V, E, C], questions: list[tuple[bytes, Question, Loan]]
+    ) -> Result[list[Heard[V] | Cleared], StoreFailure]:
         told = self.level.ask_many(questions)
         for _, _, loan in questions:
             if loan.is_over:

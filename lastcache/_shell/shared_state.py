@@ -11,6 +11,7 @@ from lastcache._shell.inflight import CacheState
 from lastcache._shell.ledger import Body, Ledger
 from lastcache._shell.level import Loan, Question
 from lastcache.config import Config
+from lastcache.core.explain import StoreWord
 from lastcache.core.owed import SetTo, Told, is_owed
 from lastcache.core.shared import (
     Found,
@@ -93,6 +94,12 @@ class SharedState(CacheState[K, V, E, C]):
         early = self.policy.refresh_after < self.policy.global_ttl
         self._early_by = self.policy.global_ttl - self.policy.refresh_after if early else 0
         self.ledger: Ledger[K] = Ledger(second.owe_at_most) if beside is None else beside.ledger
+
+    def store_word(self, key: K) -> StoreWord | None:
+        """Say what becomes of the store in a call for ``key``."""
+        if not self.ledger.is_there():
+            return "is away"
+        return "is asked before a load" if self.ledger.may_ask(key) else "is still to be told of a change"
 
     def draw(self) -> float:
         """Draw for jitter, where there is any."""

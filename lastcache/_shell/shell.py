@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
 
 from returns.result import Success
 
@@ -333,7 +333,7 @@ class Shell(Generic[K, V, E, C]):
                 self.reports.removal(gone.key, evicted=gone.evicted)
 
 
-def _second_level(second: "Second[K, V]", config: Config) -> "SecondLevelOfMany[K, V, E, C]":
+def _second_level(second: "Second[K, V]", config: Config) -> "SecondLevelOfMany[K, V, Any, Any]":
     """Load what a second level needs only where there is one: it takes as long to import as all the rest."""
     from lastcache._shell.second_level_many import SecondLevelOfMany
     from lastcache.second.options import checked_second

@@ -11,6 +11,7 @@ from lastcache._checks import duration_of
 from lastcache.core.demands import demanded
 from lastcache.core.policy import FOREVER, Policy
 from lastcache.core.states import (
+    Check,
     Decision,
     Entry,
     Extended,
@@ -37,6 +38,7 @@ E_co = TypeVar("E_co", covariant=True)
 
 State: TypeAlias = Literal["missing", "fresh", "due early", "expired", "extended", "refused", "remembered"]
 UnderWay: TypeAlias = Literal["none", "queued", "running"]
+StoreWord: TypeAlias = Literal["is asked before a load", "is still to be told of a change", "is away"]
 
 WORDS: Final[dict[type[object], str]] = {
     Serve: "is served",
@@ -44,6 +46,7 @@ WORDS: Final[dict[type[object], str]] = {
     Revalidate: "is given the stale value at once, and a load runs behind it",
     Load: "loads, and waits for that",
     Join: "waits for the load that runs",
+    Check: "is served, once the store has said that nothing newer is there",
 }
 REFUSED: Final = "is given the failure that stands"
 SOFTLY: Final = "waits for a load, but no longer than the soft timeout: then it is given the stale value"
@@ -76,12 +79,14 @@ class Explanation(Generic[K_co, V_co, E_co]):
     ``fresh_until``: the end of the value's freshness. ``stands_until``: until then the answer stands without a load.
     ``ahead_until``: until then the value may be given ahead of its load. ``covers_until``: until then it may cover a
     failure. ``queue`` is the place of its load in the queue, and ``running_for`` how long its load has been running.
+    With a second level, ``store`` says what becomes of the store in a call, and ``trusted_until`` until when its last
+    word is taken; past that the decision to serve is to ``Check`` first.
     """
 
     key: K_co
     strategy: Strategy
     state: State
-    decision: Decision[V_co, E_co]
+    decision: Decision[V_co, E_co] | Check[V_co, E_co]
     traffic: UnderWay
     last_error: Maybe[E_co]
     fresh_until: Maybe[timedelta]
@@ -90,6 +95,8 @@ class Explanation(Generic[K_co, V_co, E_co]):
     covers_until: Maybe[timedelta]
     queue: Maybe[QueuePlace]
     running_for: Maybe[timedelta]
+    trusted_until: Maybe[timedelta] = Nothing
+    store: Maybe[StoreWord] = Nothing
 
     def __str__(self) -> str:
         softly = self.strategy is Strategy.STALE_IF_SLOW and isinstance(self.decision, Revalidate)
@@ -102,10 +109,13 @@ class Explanation(Generic[K_co, V_co, E_co]):
             "stands": self.stands_until,
             "given ahead of a load": self.ahead_until,
             "covers failures": self.covers_until,
+            "trusted": self.trusted_until,
         }
         lines += [_row(name, _distance(at.unwrap())) for name, at in bounds.items() if isinstance(at, Some)]
         if isinstance(self.last_error, Some):
             lines.append(_row("last error", repr(self.last_error.unwrap())))
+        if isinstance(self.store, Some):
+            lines.append(_row("the store", self.store.unwrap()))
         if self.traffic != "none":
             lines.append(_row("its load", self.traffic + self._load()))
         return "\n".join(lines)
@@ -127,13 +137,17 @@ def explain(
     max_stale: int = FOREVER,
     queue: QueuePlace | None = None,
     began_at: int | None = None,
+    trusted_until: int | None = None,
+    store: StoreWord | None = None,
 ) -> Explanation[K, V, E]:
     """Explain what a call for ``key`` would do at ``now``; ``queue`` and ``began_at`` are those of the load under way.
 
-    Laws: the decision is that of ``demanded``, which is that of ``lookup`` where nothing is demanded. While
-    ``stands_until`` is not negative the decision is to serve.
+    Laws: the decision is that of ``demanded``, which is that of ``lookup`` where nothing is demanded; what would be
+    served past ``trusted_until`` is to be checked. While ``stands_until`` is not negative the decision is one of these.
     """
-    decision = demanded(policy, strategy, entry, traffic, now, max_stale)
+    decision: Decision[V, E] | Check[V, E] = demanded(policy, strategy, entry, traffic, now, max_stale)
+    if isinstance(decision, Serve) and trusted_until is not None and now > trusted_until:
+        decision = Check(decision.answer)
     known = None if entry is None or dead(policy, entry, now) else entry
     ends_at = None if known is None or isinstance(known, NegativelyCached) else fresh_until(known)
     ahead = None if isinstance(known, Refused) else min(policy.stale_while_revalidate, max_stale)
@@ -151,6 +165,8 @@ def explain(
         covers_until=_from_now(ends_at, policy.stale_if_error, now),
         queue=Nothing if queue is None else Some(queue),
         running_for=Nothing if began_at is None else Some(duration_of(max(0, now - began_at))),
+        trusted_until=_from_now(trusted_until, 0, now),
+        store=Nothing if store is None else Some(store),
     )
 
 
