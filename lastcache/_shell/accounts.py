@@ -7,7 +7,7 @@ process asks it about the key: it might answer what is over.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 from threading import get_ident
@@ -24,7 +24,7 @@ from lastcache._shell.shared_state import SharedState
 from lastcache._shell.shell import Shell
 from lastcache.config import Config
 from lastcache.core.away import Away
-from lastcache.core.owed import SetTo
+from lastcache.core.owed import SetTo, is_owed
 from lastcache.events import ChangedElsewhere, StoreAway, StoreBack, StoreSkipped
 from lastcache.second.options import Second
 from lastcache.second.protocol import Kept, StoreFailure, Trouble, Verdict
@@ -111,6 +111,16 @@ class Accounts(Generic[K, V, E, C]):
         if not self.is_settled(shell):
             self.wake_sender(shell)
 
+    def owes(self, shell: Shell[K, V, E, C], key: K) -> bool:
+        """Say whether the store is there, and is still to be told of a change of ``key``."""
+        ledger = state_of(shell).ledger
+        return ledger.is_there() and is_owed(ledger.owed, key) and not is_calling()
+
+    def pay(self, shell: Shell[K, V, E, C], key: K) -> None:
+        """Tell the store what ``key`` owes: what it is asked then is of after that."""
+        if not state_of(shell).ledger.owed.everything or self.tell_clear(shell):
+            self._tell_now(shell, key)
+
     def _tell_now(self, shell: Shell[K, V, E, C], key: K) -> None:
         """Tell the store what ``key`` owes; where another thread does so, wait until it has."""
         pause = SHORTEST
@@ -175,10 +185,10 @@ class Accounts(Generic[K, V, E, C]):
         self.meet(shell, told.unwrap())
         return told.unwrap()
 
-    def meet(self, shell: Shell[K, V, E, C], generation: bytes) -> None:
-        """Take in the generation of the namespace."""
+    def meet(self, shell: Shell[K, V, E, C], generation: bytes, asking: Collection[K] = ()) -> None:
+        """Take in the generation of the namespace, that who asks for these keys has heard."""
         try:
-            if shell.guard.run_now(state_of(shell).meet, generation):
+            if shell.guard.run_now(state_of(shell).meet, generation, asking):
                 shell.reports.of_store(ChangedElsewhere, None, "cleared")
         finally:
             shell.settle_up()

@@ -80,6 +80,14 @@ class Ledger(Generic[K]):
         self.owed = owe(self.owed, key, change, self._at_most)
         return self.owed.everything and not before
 
+    def owe_expiry(self, key: K, now: int) -> None:
+        """Write down that ``key`` was expired: a value that is still to be told is told as one that has ended."""
+        known = self.owed.keys.get(key)
+        if isinstance(known, SetTo):
+            self.owe(key, SetTo(known.what._replace(fresh_until=min(known.what.fresh_until, now - 1))))
+        else:
+            self.owe(key, Told.EXPIRE)
+
     def owe_everything(self) -> None:
         """Write down that the cache was cleared."""
         self.clears += 1

@@ -86,6 +86,11 @@ class Heard(NamedTuple, Generic[V]):
     grant: Grant
     unread: str | None = None
 
+    @property
+    def is_last_word(self) -> bool:
+        """Whether there is nothing more to be had from the store for a load: a lease, or no answer that is of use."""
+        return self.grant is not None or self.unread is not None or isinstance(self.found, shared.NoAnswer)
+
 
 @final
 class Loan:
@@ -218,7 +223,7 @@ class Level(Generic[K, V]):
             lease.lease,
             body,
             self._schema,
-            duration_of(max(fresh_for, 0)),
+            duration_of(fresh_for),
             duration_of(self.policy.keep_for),
         )
 
@@ -241,7 +246,7 @@ class Level(Generic[K, V]):
             case SetTo(Body(body, fresh_until, version)):
                 if late and version is None:
                     return Expire(self._namespace, name, generation, keep_for)
-                fresh_for = duration_of(max(fresh_until - now, 0))
+                fresh_for = duration_of(fresh_until - now)
                 only_if = version if late else None
                 return Put(self._namespace, name, generation, body, self._schema, fresh_for, keep_for, only_if)
 

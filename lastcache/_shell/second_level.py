@@ -59,16 +59,23 @@ class SecondLevel(Accounts[K, V, E, C]):
         loan = flight.loan = flight.loan or Loan()
         form = self.level.form_of(key)
         waiting = _Waiting(place.timer, self.level.policy.lease_for / 1_000_000_000)
+        again = False
         try:
             while True:
-                ask = partial(state.question, background=strategy is None, forced=loan.forced or waiting.is_over)
+                forced = loan.forced or waiting.is_over
+                ask = partial(state.question, background=strategy is None, forced=forced, again=again)
                 question = shell.guard.run_now(ask, key)
+                if question is None and self.owes(shell, key):
+                    await place.call_store(partial(self.pay, shell, key))
+                    question = shell.guard.run_now(ask, key)
                 asked_at = shell.clock()
                 heard = await self._ask(shell, place, key, form, question, loan)
                 step = self.hear(shell, state, Hearing(strategy, key, callback, flight, heard.found, asked_at))
-                if step is not None or not isinstance(heard.grant, Busy):
+                if step is not None or (heard.is_last_word and not isinstance(heard.grant, Busy)):
                     break
-                await place.pause(waiting.pause(heard.grant))
+                again = heard.grant is None
+                if isinstance(heard.grant, Busy):
+                    await place.pause(waiting.pause(heard.grant))
         finally:
             if waiting.took is not None:
                 shell.reports.of_store(WaitedElsewhere, key, waiting.took)
@@ -92,7 +99,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         """Ask the store whether an answer is still its own; None where the call has to decide again."""
         state = shared_state(place)
         form = self.level.form_of(key)
-        question = shell.guard.run_now(partial(state.question, background=False, forced=False), key)
+        question = shell.guard.run_now(state.question, key)
         asked_at = shell.clock()
         heard = await self._ask(shell, place, key, form, question, Loan())
         self.report_change(shell, state, key, heard.found)
@@ -120,7 +127,7 @@ class SecondLevel(Accounts[K, V, E, C]):
                 if heard.unread is not None:
                     shell.reports.of_store(StoreUnread, key, heard.unread)
                 return heard
-            self.meet(shell, heard.generation)
+            self.meet(shell, heard.generation, (key,))
             question = question._replace(generation=heard.generation)
         return Heard(NoAnswer(), None)
 

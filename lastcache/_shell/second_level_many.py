@@ -82,8 +82,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
         nothing = dict.fromkeys(keys, Heard[V](NoAnswer(), None))
         state = shared_state(place)
         forms = {key: self.level.form_of(key) for key in keys}
-        ask = partial(state.question, background=False, forced=False)
-        asked = {key: found for key in keys if (found := shell.guard.run_now(ask, key)) is not None}
+        asked = {key: found for key in keys if (found := shell.guard.run_now(state.question, key)) is not None}
         questions: list[tuple[bytes, Question, Loan]] = [
             (forms[key], question, _loan_of(batch, key)) for key, question in asked.items()
         ]
@@ -100,7 +99,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
                 heard = dict(zip(asked, cast("list[Heard[V]]", answers), strict=True))
                 self._report_unread(shell, heard)
                 return nothing | heard
-            self.meet(shell, cleared.generation)
+            self.meet(shell, cleared.generation, keys)
             questions = [(form, of._replace(generation=cleared.generation), loan) for form, of, loan in questions]
         return nothing
 

@@ -3,8 +3,8 @@
 As in ``inflight``, here is what happens under the guard, and nothing else. The store is asked, and told, outside of it.
 """
 
-from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar, cast, final
+from collections.abc import Callable, Collection
+from typing import Final, Generic, NamedTuple, TypeVar, cast, final
 
 from lastcache._shell.flight import AGAIN, Again, Flight, Landing, Stale, Unchecked
 from lastcache._shell.inflight import CacheState
@@ -53,6 +53,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
+
+
+HOWEVER_FRESH: Final = 10**18
+"""A freshness, in nanoseconds, that no value has."""
 
 
 @final
@@ -135,8 +139,14 @@ class SharedState(CacheState[K, V, E, C]):
         decision = look_up(self.policy, Strategy.STALE_IF_ERROR, self._known(key), None, now)
         return decision.answer if isinstance(decision, Serve) else None
 
-    def question(self, now: int, key: K, *, background: bool, forced: bool) -> Question | None:
-        """Say what to ask the store about ``key``; None where it must not be asked."""
+    def question(
+        self, now: int, key: K, *, background: bool = False, forced: bool = False, again: bool = False
+    ) -> Question | None:
+        """Say what to ask the store about ``key``; None where it must not be asked.
+
+        ``again``: it has answered with what is of no use here, such as a value that has ended by the clock of this
+        process. Then a lease is asked for, however fresh the store takes that to be.
+        """
         if self.closed or not self.ledger.may_ask(key):
             return None
         known = self._known(key)
@@ -145,15 +155,21 @@ class SharedState(CacheState[K, V, E, C]):
         if isinstance(decision, Check | Serve):
             return Question(self.ledger.generation, version, Want.LOOK, 0)
         early = background and isinstance(plain(known), RefreshAhead)
-        want = Want.FORCE if forced else Want.LEASE
-        return Question(self.ledger.generation, version, want, self._early_by if early else 0)
+        early_by = HOWEVER_FRESH if again else self._early_by if early else 0
+        return Question(self.ledger.generation, version, Want.FORCE if forced else Want.LEASE, early_by)
 
     def hear(  # noqa: C901  # a table: what a call does by what is known now
         self, now: int, heard: Hearing[K, V, E, C]
     ) -> Answer[V, E] | Stale[K, V, E, C] | Again | None:
-        """Take in what the store said, and give what that makes of the call; None where it still has to load."""
+        """Take in what the store said, and give what that makes of the call; None where it still has to load.
+
+        A call that was outrun decides again. In the background it loads for who waits for it.
+        """
         key, flight = heard.key, heard.flight
         if not is_attached(self.loads.traffic.get(key), flight):
+            if heard.strategy is None:
+                flight.began_at = now
+                return None
             self.leave_flight(key, flight)
             return AGAIN
         known = self._take_in(now, key, heard.found, heard.asked_at)
@@ -251,7 +267,7 @@ class SharedState(CacheState[K, V, E, C]):
         """End the answer that stands, and owe the store the same."""
         if self.closed:
             return None
-        self.ledger.owe(key, Told.EXPIRE)
+        self.ledger.owe_expiry(key, now)
         return super().expire(now, key)
 
     def delete_and_owe(self, key: K) -> object:
@@ -274,28 +290,29 @@ class SharedState(CacheState[K, V, E, C]):
         if entry is not None and isinstance(known, Shared) and _ends_at(entry) == until:
             self._keep(key, trusted(entry, version, told_at, self._trust()), told_at)
 
-    def meet(self, now: int, generation: bytes) -> bool:
+    def meet(self, now: int, generation: bytes, asking: Collection[K]) -> bool:
         """Take in the generation of the namespace; say whether another process has cleared all that was known.
 
         At the first contact what was loaded before is ended, and stays for when a load fails: others may have cleared.
+        Loads of the keys ``asking``, which ask at this moment, go on.
         """
         known, self.ledger.generation = self.ledger.generation, generation
         if known == generation or self.closed:
             return False
         if known is None:
-            self._end_all(now)
+            self._end_all(now, asking)
         else:
             self.clear()
         return known is not None
 
-    def _end_all(self, now: int) -> None:
+    def _end_all(self, now: int, asking: Collection[K]) -> None:
         """End every answer that stands, but for what was set here; the loads that had begun are outrun."""
         for key in list(self.entries.stored):
             entry = self.entries.get(key)
             if entry is not None and not is_owed(self.ledger.owed, key):
                 self._keep(key, expire(entry, now), now)
         for loads in self.places:
-            for key in list(loads.traffic):
+            for key in [key for key in loads.traffic if key not in asking]:
                 loads.outrun(key)
 
     def _known(self, key: K) -> Known[V, E, Version]:

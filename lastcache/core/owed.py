@@ -9,6 +9,8 @@ earlier one::
     a delete       the set     delete     delete
     an expire      the set     delete     expire
 
+Who expires a key that owes a set had better owe that set, ended: else what it replaced would be what is left.
+
 Where too many keys owe something, a ``clear`` of all is owed in their place: it costs loads, and gives nothing old.
 """
 

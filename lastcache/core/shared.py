@@ -154,23 +154,21 @@ def adopt(  # noqa: C901  # the table above
         case Gone():
             return known if isinstance(entry, NegativelyCached) else None
         case Same(fresh_for):
-            return known if entry is None else _confirmed(known, entry, version, now + fresh_for, asked_at, trust)
+            return None if entry is None else _confirmed(entry, version, asked_at + fresh_for, asked_at, trust)
         case Held(held, fresh_for, newer):
-            if fresh_for < 0 and entry is not None and _is_fresher(entry, now + fresh_for):
-                if not isinstance(known, Shared):
-                    return known
+            if fresh_for < 0 and entry is not None and not isinstance(entry, NegativelyCached):
                 if version == newer:
-                    return trusted(entry, newer, asked_at, trust)
-            received: Stored[V, E] = _received(policy, held, now + fresh_for, now)
+                    return _confirmed(entry, version, asked_at + fresh_for, asked_at, trust)
+                if not isinstance(known, Shared) and fresh_until(entry) >= asked_at + fresh_for:
+                    return known
+            received: Stored[V, E] = _received(policy, held, asked_at + fresh_for, now)
             return trusted(received, newer, asked_at, trust)
 
 
-def _confirmed(
-    known: Known[V, E, R], entry: Entry[V, E], version: R | None, ends_at: int, asked_at: int, trust: int
-) -> Known[V, E, R]:
-    """The store has the same value: it is fresh no longer than either of them says."""
+def _confirmed(entry: Entry[V, E], version: R | None, ends_at: int, asked_at: int, trust: int) -> Shared[V, E, R]:
+    """The store has the same value: it is fresh no longer than either of them says. A failure since then stands."""
     if isinstance(entry, NegativelyCached | Extended | Refused):
-        return known
+        return trusted(entry, version, asked_at, trust)
     if ends_at >= fresh_until(entry):
         return trusted(entry, version, asked_at, trust)
     answer = Success(CachedValue(entry.answer.unwrap().value, fresh_until=ends_at))
@@ -178,11 +176,6 @@ def _confirmed(
         Fresh(answer, ends_at) if isinstance(entry, Fresh) else RefreshAhead(answer, min(entry.until, ends_at), ends_at)
     )
     return trusted(shorter, version, asked_at, trust)
-
-
-def _is_fresher(entry: Entry[object, object], ends_at: int) -> bool:
-    """Say whether what is here was fresh for at least as long as what the store has, which is stale."""
-    return not isinstance(entry, NegativelyCached) and fresh_until(entry) >= ends_at
 
 
 def left_to_others(known: Known[V, E, R], asked_at: int, trust: int) -> Known[V, E, R]:

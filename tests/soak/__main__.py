@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias
 
 from tests.soak.forks import play_forks
@@ -26,6 +27,10 @@ WORLDS: Final[Mapping[str, World]] = {
     "loops": play_tasks,
     "interrupts": play_interrupts,
     "forks": play_forks,
+    "threads, stored": partial(play_threads, stored=True),
+    "asyncio, stored": partial(play_tasks, stored=True),
+    "trio, stored": partial(play_tasks, stored=True),
+    "interrupts, stored": partial(play_interrupts, stored=True),
 }
 
 
@@ -61,7 +66,7 @@ def soak(seconds: float, seed: int, worlds: Sequence[str], *, keep_going: bool, 
     while (spent := time.monotonic() - began) < seconds and (keep_going or not report.found):
         world = worlds[sum(report.rounds.values()) % len(worlds)]
         length = min(length, max(0.1, seconds - spent))
-        history = WORLDS[world](world, random.Random(f"{world} {seed}"), length)
+        history = WORLDS[world](world.removesuffix(", stored"), random.Random(f"{world} {seed}"), length)
         report.rounds[world] += 1
         report.calls += len(history.calls)
         where = f"found after {time.monotonic() - began:.1f} s; again with: --only {world} --seed {seed}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tests.soak.history import NEVER, Err, Value, Violation
 from tests.soak.index import ANSWERS, ASKS, Given, Index, Origin
+from tests.soak.setting import MICRO
 
 
 def judge_answers(index: Index) -> Iterator[Violation]:
@@ -54,7 +55,7 @@ def _behind_an_extension_for(index: Index, given: Given, origin: Origin) -> int:
 
 def _value(index: Index, given: Given, value: Value, origin: Origin) -> Iterator[Violation]:
     yield from _not_from_before_a_write(index, given, origin)
-    if origin.began < index.forgotten[given.key].below(given.call.began):
+    if origin.began < index.forgotten[given.key].below(given.call.began) and not index.setting.losing:
         yield Violation("what was forgotten is not given again", f"{given}, of {origin}: a later load forgot it")
     if given.seen.stale:
         yield from _stale(index, given, value, origin)
@@ -78,7 +79,7 @@ def _fresh(index: Index, given: Given, value: Value, origin: Origin) -> Iterator
     if given.seen.err is not None:
         yield Violation("what is not stale has no error", str(given))
     known_at = index.known_at[origin.number]
-    if given.call.began_at > known_at + value.ttl:
+    if given.call.began_at > known_at + value.ttl + MICRO * index.setting.stored:
         yield Violation(
             "nothing expired is given unmarked",
             f"{given} at {given.call.began_at}, of {origin}, fresh until {known_at + value.ttl} at the latest",
@@ -88,7 +89,11 @@ def _fresh(index: Index, given: Given, value: Value, origin: Origin) -> Iterator
 def _stale(index: Index, given: Given, value: Value, origin: Origin) -> Iterator[Violation]:
     surely_until = origin.stored_at + index.setting.least(value.ttl)
     key = index.keys[given.key]
-    if given.ended_at <= surely_until and not key.expired_between(origin.asked, given.ended):
+    if (
+        given.ended_at <= surely_until
+        and not index.setting.stored
+        and not key.expired_between(origin.asked, given.ended)
+    ):
         yield Violation("what is fresh is not marked stale", f"{given} at {given.ended_at}, fresh until {surely_until}")
     if given.call.kind == "if_cached":
         yield from _without_a_load(index, given, value, origin)
@@ -120,14 +125,17 @@ def _without_a_load(index: Index, given: Given, value: Value, origin: Origin) ->
 
 
 def _fresh_until(index: Index, given: Given, value: Value, origin: Origin) -> int:
-    """Give the end of a value's freshness at the latest: its TTL, or the first ``expire`` that must have met it."""
+    """Give the end of a value's freshness at the latest: its TTL, or the first ``expire`` that must have met it.
+
+    A store counts in microseconds.
+    """
     ends = [index.known_at[origin.number] + value.ttl]
     ends += [
         write.ended_at
         for write in index.keys[given.key].expires
         if origin.began < write.began and write.ended < given.call.began
     ]
-    return min(ends)
+    return min(ends) + MICRO * index.setting.stored
 
 
 def _bound(index: Index, option: str) -> int:

@@ -76,7 +76,8 @@ def _dropped_runs(index: Index, key: KeyIndex) -> Iterator[Violation]:
 def _needed(index: Index, key: KeyIndex) -> Iterator[Violation]:
     """Law: nothing is loaded while a value that is stored is fresh."""
     config = index.setting.config
-    if config.refresh_after is not None or config.max_entries is not None or index.setting.loops > 1:
+    inexact = index.setting.loops > 1 or index.setting.stored
+    if config.refresh_after is not None or config.max_entries is not None or inexact:
         return
     stored = sorted((index.known[o.number], o.number) for o in _stored(index, key))
     place, last = 0, None
@@ -121,7 +122,13 @@ def _spared(index: Index, key: KeyIndex) -> Iterator[Violation]:
     """
     config = index.setting.config
     least = index.setting.least(index.setting.nanoseconds("extend_ttl") or 0)
-    if least <= 0 or index.setting.loops > 1 or config.max_entries is not None or config.stale_if_error is not None:
+    if (
+        least <= 0
+        or index.setting.loops > 1
+        or index.setting.losing
+        or config.max_entries is not None
+        or config.stale_if_error is not None
+    ):
         return
     covering = sorted(index.covering[key.key].items(), key=lambda item: item[1])
     place, last = 0, None

@@ -20,6 +20,7 @@ from lastcache import Config
 from tests.soak.history import History
 from tests.soak.raised import Interrupt
 from tests.soak.setting import KEYS, Setting, draw_config
+from tests.soak.stores import draw_losing
 from tests.soak.threads import ThreadGame
 
 LIBRARY: Final = str(Path(lastcache.__file__).parent)
@@ -91,7 +92,7 @@ def draw_interrupted(chance: random.Random) -> Config:
     return replace(config, soft_timeout=soft, async_semaphore=slots, refresh_after=None)
 
 
-def play_interrupts(world: str, chance: random.Random, seconds: float) -> History:
+def play_interrupts(world: str, chance: random.Random, seconds: float, *, stored: bool = False) -> History:
     """Play a round of interrupts, in the main thread."""
     setting = Setting(
         draw_interrupted(chance),
@@ -100,5 +101,7 @@ def play_interrupts(world: str, chance: random.Random, seconds: float) -> Histor
         twice=chance.random() < 0.2,
         own_ttls=chance.random() < 0.2,
         observed=chance.random() < 0.8,
+        stored=stored,
+        losing=draw_losing(chance, stored=stored),
     )
     return InterruptGame(setting, chance).play(seconds)

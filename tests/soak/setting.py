@@ -22,7 +22,8 @@ class Setting:
 
     ``interrupted``: signals or cancellations strike callers, so that what was told and what was given may differ.
     ``refuses``: an executor may refuse, or nobody may run what was queued. ``twice``: one call may be struck twice.
-    ``observed``: the cache has an observer.
+    ``observed``: the cache has an observer. ``stored``: it has a second level of its own, whose
+    messages are lost as often as ``losing`` says: what a load forgot then is kept there, to cover a failure.
     """
 
     config: Config
@@ -33,6 +34,8 @@ class Setting:
     loops: int = 1
     own_ttls: bool = False
     observed: bool = True
+    stored: bool = False
+    losing: float = 0.0
 
     @property
     def max_queued(self) -> int | None:

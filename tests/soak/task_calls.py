@@ -22,6 +22,7 @@ from lastcache.tasks import AsyncLastCache, TaskCache
 from tests.soak.game import LOOKS, CleanupError, Game, duration, is_numbered
 from tests.soak.history import Call, Err, Load, Refresh, Value, seen
 from tests.soak.setting import KEYS, Nested, Plan, Setting, draw_demand, draw_plan
+from tests.soak.stores import second_of
 
 
 class TaskPlayers:
@@ -63,6 +64,7 @@ class TaskCalls(Game):
             clock=self.clock,
             ttl_for=self.ttl_of if setting.own_ttls else None,
             observer=self.history.observe if setting.observed else None,
+            second=second_of(self.clock, chance, setting.losing) if setting.stored else None,
         )
 
     async def act(self, chance: random.Random) -> None:

@@ -19,6 +19,7 @@ from tests.kit import in_thread
 from tests.soak.game import PATIENCE
 from tests.soak.history import NEVER, Count, Err, History, Seen, Value, seen
 from tests.soak.setting import KEYS, Setting, draw_config
+from tests.soak.stores import draw_losing
 from tests.soak.task_calls import TaskCalls
 
 PLAYERS: Final = 12
@@ -125,7 +126,7 @@ def run_in_a_loop(game: TaskGame, backend: str, seeds: list[float], seconds: flo
     anyio.run(game.play_in_a_loop, seeds, seconds, backend=backend)
 
 
-def play_tasks(world: str, chance: random.Random, seconds: float) -> History:
+def play_tasks(world: str, chance: random.Random, seconds: float, *, stored: bool = False) -> History:
     """Play a round of tasks in asyncio, in trio, or in both at once."""
     setting = Setting(
         draw_config(chance),
@@ -134,6 +135,8 @@ def play_tasks(world: str, chance: random.Random, seconds: float) -> History:
         own_ttls=chance.random() < 0.3,
         observed=chance.random() < 0.8,
         loops=2 if world == "loops" else 1,
+        stored=stored,
+        losing=draw_losing(chance, stored=stored),
     )
     game = TaskGame(setting, chance)
     backends = ["asyncio", "trio"] if world == "loops" else [world]

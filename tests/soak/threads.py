@@ -20,6 +20,7 @@ from tests.kit import in_thread
 from tests.soak.game import LOOKS, PATIENCE, Answer, Game, Refusal, duration, is_numbered
 from tests.soak.history import Call, Err, History, Load, Value, seen
 from tests.soak.setting import KEYS, Plan, Setting, draw_config, draw_demand, draw_plan
+from tests.soak.stores import draw_losing, second_of
 
 PLAYERS: Final = 7
 
@@ -55,6 +56,7 @@ class ThreadGame(Game):
             ttl_for=self.ttl_of if setting.own_ttls else None,
             observer=self.history.observe if setting.observed else None,
             executor=None if self.pool is None else self.execute,
+            second=second_of(self.clock, chance, setting.losing) if setting.stored else None,
         )
 
     def execute(self, work: Callable[[], object]) -> object:
@@ -208,7 +210,7 @@ class ThreadGame(Game):
                 return
 
 
-def thread_setting(world: str, chance: random.Random) -> Setting:
+def thread_setting(world: str, chance: random.Random, *, stored: bool) -> Setting:
     """Draw the setting of a round of threads."""
     return Setting(
         draw_config(chance),
@@ -216,9 +218,11 @@ def thread_setting(world: str, chance: random.Random) -> Setting:
         refuses=world == "executors" and chance.random() < 0.6,
         own_ttls=chance.random() < 0.3,
         observed=chance.random() < 0.8,
+        stored=stored,
+        losing=draw_losing(chance, stored=stored),
     )
 
 
-def play_threads(world: str, chance: random.Random, seconds: float) -> History:
+def play_threads(world: str, chance: random.Random, seconds: float, *, stored: bool = False) -> History:
     """Play a round of threads, or of threads with an executor."""
-    return ThreadGame(thread_setting(world, chance), chance).play(seconds)
+    return ThreadGame(thread_setting(world, chance, stored=stored), chance).play(seconds)
