@@ -54,6 +54,10 @@ class AsyncLastCache(TaskCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
 
     ``load_or_store`` needs no block. A hit awaits nothing: it is no checkpoint.
 
+    ``second`` is a store beside the cache, which outlives the process and is shared with others, see
+    ``lastcache.second``. It is called in threads of the cache's own; ``set``, ``delete``, ``expire`` and ``clear`` have
+    one of them tell it soon, and ``await cache.settled(...)`` waits for that.
+
     >>> import anyio
     >>> from returns.result import Success
     >>> async def load(key: str) -> Result[int, LoadFailure[str]]:

@@ -53,6 +53,10 @@ class LastCache(ThreadCache[K, V, E], CacheBase[K, V, E, Callback[K, V, E]]):
     what it is given run elsewhere, such as the ``submit`` of a pool; without one, background loads run in daemon
     threads, which do not hold up the interpreter's exit.
 
+    ``second`` is a store beside the cache, which outlives the process and is shared with others, see
+    ``lastcache.second``. It is asked before a load and told of every change; while it does not answer, the cache works
+    as without it.
+
     >>> from datetime import timedelta
     >>> from returns.result import Success
     >>> cache = LastCache[str, int, str](Config(global_ttl=timedelta(minutes=5)))
