@@ -17,15 +17,23 @@ from returns.result import Success
 
 from lastcache import Config, LastCache, failed
 from lastcache.core.states import Outcome
+from lastcache.errors import StoreFailure, Trouble
 from lastcache.prometheus import PrometheusMetrics
-from lastcache.testing import ManualClock, run_inline
+from lastcache.second import Second
+from lastcache.second.codecs import Codec, bytes_codec
+from lastcache.testing import ManualClock, MemoryStore, run_inline
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "observing.md").read_text()
 RULES: Final = dict(
-    re.findall(r"- alert: (\w+)\n +expr: \|\n(.*?)\n +for: 5m", PAGE.partition("```yaml")[2], flags=re.DOTALL)
+    re.findall(
+        r"- alert: (\w+)\n +expr: \|\n(.*?)\n +(?:for: 5m|keep_firing_for: 15m)",
+        PAGE.partition("```yaml")[2],
+        flags=re.DOTALL,
+    )
 )
 MINUTE: Final = timedelta(minutes=1)
 DOWN: Final[Outcome[str, str]] = failed("down", use_stale=True)
+WORDS: Final[Codec[str]] = bytes_codec("word-1", encode=str.encode, decode=bytes.decode)
 NO: Final[Outcome[str, str]] = failed("no such user", use_stale=False)
 
 Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
@@ -71,7 +79,7 @@ def alerts(before: Scrape, after: Scrape) -> set[str]:
     found = set[str]()
     for name, expression in RULES.items():
         left, _, right = expression.partition("unless on (cache)")
-        excused = compared(right, before, after)
+        excused = compared(right, before, after) if right else {}
         if any(cache not in excused for cache in compared(left, before, after)):
             found.add(name)
     return found
@@ -80,12 +88,18 @@ def alerts(before: Scrape, after: Scrape) -> set[str]:
 class Watched:
     """A cache under load, which is scraped."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self.clock, self.registry = ManualClock(), CollectorRegistry()
         metrics = PrometheusMetrics(self.registry)
         config = Config(global_ttl=MINUTE / 6, extend_ttl=MINUTE / 6, stale_if_error=60 * MINUTE)
+        self.store = MemoryStore(clock=self.clock)
         self.cache = LastCache[str, str, str](
-            config, clock=self.clock, observer=metrics.observer(), executor=run_inline, name="users"
+            config,
+            clock=self.clock,
+            observer=metrics.observer(),
+            executor=run_inline,
+            name="users",
+            second=Second(store=self.store, codec=WORDS, namespace="users") if shared else None,
         )
         metrics.watch(self.cache)
 
@@ -111,7 +125,7 @@ def watched() -> Watched:
 
 def test_the_page_has_rules() -> None:
     """Each is worked out below."""
-    assert list(RULES) == ["AnswersAreStale", "LoadsFailUncovered"]
+    assert list(RULES) == ["AnswersAreStale", "LoadsFailUncovered", "StoreWentAway"]
 
 
 def test_an_outage_that_is_covered_is_told(watched: Watched) -> None:
@@ -147,3 +161,12 @@ def test_a_source_that_says_no_is_well(watched: Watched) -> None:
 def test_nobody_asks(watched: Watched) -> None:
     """A cache that is idle is well."""
     assert watched.while_asked(lambda n: n) == set()
+
+
+def test_a_store_that_goes_away_is_told() -> None:
+    """Once for each outage, while every call is answered."""
+    watched = Watched(shared=True)
+    assert watched.asked(Success("v")) == set()
+    watched.store.fail_with(StoreFailure(Trouble.TIMEOUT, "by the test"))
+    assert watched.asked(Success("v")) == {"StoreWentAway"}
+    assert watched.asked(Success("v")) == set()
