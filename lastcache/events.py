@@ -210,10 +210,11 @@ class StoreBack:
 class StoreSkipped(Generic[K_co]):
     """What was loaded or set is not in the store, for this reason: other processes do not have it.
 
-    Where the cache was closed while it owed a change to a store that was away, they were not told of that change.
+    Where the cache was closed while it owed a change to a store that was away, they were not told of that change; then
+    ``key`` is None for a ``clear``.
     """
 
-    key: K_co
+    key: K_co | None
     reason: str
     cache: str = field(default="", kw_only=True, repr=False)
 

@@ -7,7 +7,7 @@ process asks it about the key: it might answer what is over.
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from functools import partial
 from threading import get_ident
@@ -24,7 +24,7 @@ from lastcache._shell.shared_state import SharedState
 from lastcache._shell.shell import Shell
 from lastcache.config import Config
 from lastcache.core.away import Away
-from lastcache.core.owed import SetTo, is_owed
+from lastcache.core.owed import SetTo, Told, is_owed
 from lastcache.events import ChangedElsewhere, StoreAway, StoreBack, StoreSkipped
 from lastcache.second.options import Second
 from lastcache.second.protocol import Kept, StoreFailure, Trouble, Verdict
@@ -34,6 +34,7 @@ V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
 
+TOO_MUCH: Final = "more is owed than owe_at_most: once the store is back, all is cleared there"
 AT_ONCE: Final = 64
 """How many changes the store is told of in one message."""
 
@@ -71,7 +72,7 @@ class Accounts(Generic[K, V, E, C]):
 
     def owed(self, shell: Shell[K, V, E, C]) -> int:
         """Count the keys whose change the store is still to be told of."""
-        return len(state_of(shell).ledger.owed.keys)
+        return state_of(shell).ledger.debts
 
     def set(self, shell: Shell[K, V, E, C], key: K, value: V, ttl: int | None) -> None:
         """Store ``value``."""
@@ -81,22 +82,27 @@ class Accounts(Generic[K, V, E, C]):
         body = level.encode(value)
         if isinstance(body, str):
             shell.reports.of_store(StoreSkipped, key, body)
+        overflows = state.ledger.overflows
         shell.write_now(state.set_and_owe, key, value, ttl, None if isinstance(body, str) else body)
-        self.tell_debt(shell, key)
+        self._tell_debt(shell, key, overflows)
 
     def expire(self, shell: Shell[K, V, E, C], key: K) -> None:
         """End the freshness of ``key``."""
         shell.check_open()
         self.level.form_of(key)
-        shell.write_now(state_of(shell).expire_and_owe, key)
-        self.tell_debt(shell, key)
+        state = state_of(shell)
+        overflows = state.ledger.overflows
+        shell.write_now(state.expire_and_owe, key)
+        self._tell_debt(shell, key, overflows)
 
     def delete(self, shell: Shell[K, V, E, C], key: K) -> None:
         """Forget ``key``."""
         shell.check_open()
         self.level.form_of(key)
-        shell.write(state_of(shell).delete_and_owe, key)
-        self.tell_debt(shell, key)
+        state = state_of(shell)
+        overflows = state.ledger.overflows
+        shell.write(state.delete_and_owe, key)
+        self._tell_debt(shell, key, overflows)
 
     def clear(self, shell: Shell[K, V, E, C]) -> None:
         """Forget every key."""
@@ -104,8 +110,10 @@ class Accounts(Generic[K, V, E, C]):
         if not (_may_tell(shell) and self.tell_clear(shell)):
             self.wake_sender(shell)
 
-    def tell_debt(self, shell: Shell[K, V, E, C], key: K) -> None:
+    def _tell_debt(self, shell: Shell[K, V, E, C], key: K, overflows: int) -> None:
         """Have the store told of what ``key`` owes, before this returns if that can be."""
+        if state_of(shell).ledger.overflows != overflows:
+            shell.reports.of_store(StoreSkipped, key, TOO_MUCH)
         if _may_tell(shell):
             self._tell_now(shell, key)
         if not self.is_settled(shell):
@@ -120,6 +128,11 @@ class Accounts(Generic[K, V, E, C]):
         """Tell the store what ``key`` owes: what it is asked then is of after that."""
         if not state_of(shell).ledger.owed.everything or self.tell_clear(shell):
             self._tell_now(shell, key)
+
+    def pay_each(self, shell: Shell[K, V, E, C], keys: Iterable[K]) -> None:
+        """Tell the store what each of ``keys`` owes."""
+        for key in keys:
+            self.pay(shell, key)
 
     def _tell_now(self, shell: Shell[K, V, E, C], key: K) -> None:
         """Tell the store what ``key`` owes; where another thread does so, wait until it has."""
@@ -148,6 +161,7 @@ class Accounts(Generic[K, V, E, C]):
         if generation is None:
             return False
         now = shell.clock()
+        before = [state.version_of(key) for key, _ in changes]
         tells = [
             level.word_of(level.form_of(key), generation, change, now, late=state.ledger.is_late(change))
             for key, change in changes
@@ -156,11 +170,20 @@ class Accounts(Generic[K, V, E, C]):
         if isinstance(told, Failure):
             self.fail(shell, told.failure())
             if told.failure().trouble is Trouble.FULL:
-                shell.guard.run(state.ledger.shrink, changes)
+                self._shrink(shell, changes, told.failure())
             return False
-        for (key, change), verdict in zip(changes, told.unwrap(), strict=True):
+        for (key, change), verdict, version in zip(changes, told.unwrap(), before, strict=True):
             self._take_verdict(shell, key, change, verdict, now)
+            if change is Told.EXPIRE and isinstance(verdict, Kept):
+                shell.guard.run(state.reversioned, key, version, verdict.version, now)
         return True
+
+    def _shrink(self, shell: Shell[K, V, E, C], changes: "list[tuple[K, Change]]", failure: StoreFailure) -> None:
+        """Tell a full store, in place of a value, that the record has ended: that takes no room."""
+        for key, change in changes:
+            if isinstance(change, SetTo):
+                shell.reports.of_store(StoreSkipped, key, f"the store is full: {failure.detail}")
+        shell.guard.run(state_of(shell).ledger.shrink, changes)
 
     def _take_verdict(self, shell: Shell[K, V, E, C], key: K, change: Change, verdict: Verdict, told_at: int) -> None:
         state = state_of(shell)
@@ -169,8 +192,13 @@ class Accounts(Generic[K, V, E, C]):
             # It was told under another generation: it is told once more under that which there is.
             return
         shell.guard.run(state.ledger.pay, key, change)
-        if isinstance(verdict, Kept) and isinstance(change, SetTo):
-            shell.guard.run(state.vouched, key, change.what.fresh_until, verdict.version, told_at)
+        if not isinstance(verdict, Kept) or not isinstance(change, SetTo):
+            return
+        until = change.what.fresh_until
+        if state.ledger.is_late(change) and change.what.version is None:
+            shell.guard.run(state.unvouched, key, until, told_at)
+        else:
+            shell.guard.run(state.vouched, key, until, verdict.version, told_at)
 
     def _generation(self, shell: Shell[K, V, E, C]) -> bytes | None:
         """Give the generation of the namespace; where none is known yet, ask for it."""
@@ -250,14 +278,14 @@ class Accounts(Generic[K, V, E, C]):
         answered = not isinstance(level.probe(), Failure)
         away_for = shell.guard.run_now(partial(state.ledger.probed, answered=answered))
         if away_for is not None:
-            shell.reports.of_store(StoreBack, timedelta(microseconds=away_for // 1000), len(state.ledger.owed.keys))
+            shell.reports.of_store(StoreBack, timedelta(microseconds=away_for // 1000), state.ledger.debts)
         return 0.0
 
     def tell_clear(self, shell: Shell[K, V, E, C]) -> bool:
         """Tell the store that all is cleared; say whether it knows."""
-        level, state = self.level, state_of(shell)
-        clears, generation = state.ledger.clears, os.urandom(WORD)
-        told = level.clear(generation)
+        state, generation = state_of(shell), os.urandom(WORD)
+        clears = shell.guard.run(state.ledger.write, generation)
+        told = self.level.clear(generation)
         if isinstance(told, Failure):
             self.fail(shell, told.failure())
             return False

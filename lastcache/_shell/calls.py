@@ -331,7 +331,7 @@ class Calls(Shell[K, V, E, C]):
     def report_refresh(self, key: K, job: Job[K, V, E, C], flight: Flight[V, E]) -> None:
         """Report a background load that has ended, or was broken off. What an observer raises has nobody to strike."""
         with suppress(BaseException):
-            if flight.began_at is not None and (flight.loan is None or flight.outcome is not None):
+            if flight.began_at is not None and (flight.loan is None or flight.has_called):
                 self.reports.start(key)
         with suppress(BaseException):
             self.release_removed()

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
-from typing import Generic, NamedTuple, TypeAlias, TypeVar, final
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache.core.away import CLOSED, Breaker, Closed, begin_probe, failed, may_ask, probed
 from lastcache.core.owed import Debt, Owed, SetTo, Told, is_owed, owe, owe_everything, paid, paid_everything
@@ -12,17 +12,22 @@ from lastcache.second.protocol import Lease, Version
 K = TypeVar("K")
 
 
+DRAFTS: Final = 32
+"""How many of the generations that were drawn here are remembered: no more threads clear at once."""
+
+
 @final
 class Body(NamedTuple):
     """A value that was set, as the store is told of it: fresh until an instant of the cache's clock.
 
-    ``version`` is that of the record as far as it was known then, and ``outage`` counts the outages of before.
+    ``version`` is that of the record as far as it was known then. ``outage`` counts the outages of before; None where
+    the store was away.
     """
 
     body: bytes
     fresh_until: int
     version: Version | None
-    outage: int
+    outage: int | None
 
 
 Change: TypeAlias = Debt[Body]
@@ -49,12 +54,24 @@ class Ledger(Generic[K]):
     """The account of one cache with its store.
 
     ``generation`` is that of the namespace, None before the first contact. ``outages`` counts how often the store went
-    away, and ``clears`` how often all was cleared here. ``claimed`` has the keys that a thread tells the store of at
-    this moment: one at a time for each key, so that an older word never follows a newer one. ``loaned`` has leases that
-    were left behind.
+    away, ``clears`` how often all was cleared here, and ``overflows`` how often too much was owed. ``drafts`` are the
+    generations that the store was told of last, because all was cleared here. ``claimed`` has the
+    keys that a thread tells the store of at this moment: one at a time for each key, so that an older word never
+    follows a newer one. ``loaned`` has leases that were left behind.
     """
 
-    __slots__ = ("_at_most", "breaker", "claimed", "clears", "generation", "loaned", "outages", "owed")
+    __slots__ = (
+        "_at_most",
+        "breaker",
+        "claimed",
+        "clears",
+        "drafts",
+        "generation",
+        "loaned",
+        "outages",
+        "overflows",
+        "owed",
+    )
 
     def __init__(self, owe_at_most: int) -> None:
         self._at_most = owe_at_most
@@ -64,6 +81,8 @@ class Ledger(Generic[K]):
         self.owed: Owed[K, Body] = Owed({})
         self.claimed: dict[K, int] = {}
         self.clears: int = 0
+        self.drafts: deque[bytes] = deque(maxlen=DRAFTS)
+        self.overflows: int = 0
         self.loaned = deque[Loaned]()
 
     def may_ask(self, key: K) -> bool:
@@ -74,11 +93,21 @@ class Ledger(Generic[K]):
         """Say whether the store answers, as far as is known."""
         return may_ask(self.breaker)
 
-    def owe(self, key: K, change: Change) -> bool:
-        """Write down a change; say whether there were too many, so that everything is owed in their place."""
+    @property
+    def outage(self) -> int | None:
+        """How often the store went away so far; None while it is away."""
+        return self.outages if self.is_there() else None
+
+    def owe(self, key: K, change: Change) -> None:
+        """Write down a change; where there are too many, everything is owed in their place."""
         before = self.owed.everything
         self.owed = owe(self.owed, key, change, self._at_most)
-        return self.owed.everything and not before
+        self.overflows += self.owed.everything and not before
+
+    @property
+    def debts(self) -> int:
+        """How many changes are owed; a clear is one."""
+        return len(self.owed.keys) + self.owed.everything
 
     def owe_expiry(self, key: K, now: int) -> None:
         """Write down that ``key`` was expired: a value that is still to be told is told as one that has ended."""
@@ -118,6 +147,11 @@ class Ledger(Generic[K]):
         """The store was told of ``change``."""
         self.owed = paid(self.owed, key, change)
 
+    def write(self, generation: bytes) -> int:
+        """Write down the generation that the store is about to be told; say how often all was cleared until now."""
+        self.drafts.append(generation)
+        return self.clears
+
     def pay_everything(self, generation: bytes, clears: int) -> bool:
         """The store has this generation by now; say whether that is all that was cleared here."""
         self.generation = generation
@@ -154,9 +188,12 @@ class Ledger(Generic[K]):
         """Whether nothing is owed."""
         return not self.owed.keys and not self.owed.everything
 
-    def forget(self) -> list[K]:
-        """Owe nothing any more: the cache was closed, or this is the child of a fork. Give the keys that did."""
-        lost = list(self.owed.keys)
+    def forget(self) -> list[K | None]:
+        """Owe nothing any more: the cache was closed, or this is the child of a fork.
+
+        Give the keys that did, and None for a clear.
+        """
+        lost: list[K | None] = [*self.owed.keys, *([None] if self.owed.everything else [])]
         self.owed = Owed({})
         if not self.is_there():
             self.breaker = CLOSED
@@ -165,5 +202,5 @@ class Ledger(Generic[K]):
         return lost
 
     def is_late(self, change: Change) -> bool:
-        """Say whether ``change`` was made before the store went away: other processes may have written since."""
+        """Say whether the store was away since ``change`` was made: other processes may have written since."""
         return not isinstance(change, Told) and change.what.outage != self.outages

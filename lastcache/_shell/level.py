@@ -127,7 +127,7 @@ class Loan:
 class Level(Generic[K, V]):
     """The second level of one cache."""
 
-    __slots__ = ("_codec", "_key", "_namespace", "_schema", "_store", "policy")
+    __slots__ = ("_codec", "_key", "_namespace", "_remembered_for", "_schema", "_store", "policy")
 
     def __init__(self, second: Second[K, V], config: Config) -> None:
         self.policy: SecondPolicy = second_policy_of(second, config)
@@ -136,6 +136,8 @@ class Level(Generic[K, V]):
         self._schema = second.codec.schema
         self._key = second.key
         self._namespace = second.namespace.encode()
+        # A deletion must be remembered for as long as a process may hold the value that was deleted as fresh.
+        self._remembered_for = duration_of(self.policy.keep_for + nanoseconds(config.global_ttl))
 
     def form_of(self, key: K) -> bytes:
         """Write ``key`` as bytes. Raises what the user's function raises, and ``TypeError`` where it gives no bytes."""
@@ -224,7 +226,7 @@ class Level(Generic[K, V]):
             body,
             self._schema,
             duration_of(fresh_for),
-            duration_of(self.policy.keep_for),
+            self._remembered_for if body is None else duration_of(self.policy.keep_for),
         )
 
     def release(self, lease: Loaned) -> Tell:
@@ -233,20 +235,20 @@ class Level(Generic[K, V]):
 
     def spoil(self, lease: Loaned) -> Tell:
         """End the record of a value that cannot be shared: what is there is not what this process has."""
-        return Expire(self._namespace, lease.name, lease.generation, duration_of(self.policy.keep_for))
+        return Expire(self._namespace, lease.name, lease.generation, self._remembered_for)
 
     def word_of(self, form: bytes, generation: bytes, change: Change, now: int, *, late: bool) -> Tell:
         """Write a change as the store is told of it. A late set must not undo what others have written since."""
-        name, keep_for = record_name(self._namespace, generation, form), duration_of(self.policy.keep_for)
+        name = record_name(self._namespace, generation, form)
         match change:
             case Word.DELETE:
-                return Forget(self._namespace, name, generation, keep_for)
+                return Forget(self._namespace, name, generation, self._remembered_for)
             case Word.EXPIRE:
-                return Expire(self._namespace, name, generation, keep_for)
+                return Expire(self._namespace, name, generation, self._remembered_for)
             case SetTo(Body(body, fresh_until, version)):
                 if late and version is None:
-                    return Expire(self._namespace, name, generation, keep_for)
-                fresh_for = duration_of(fresh_until - now)
+                    return Expire(self._namespace, name, generation, self._remembered_for)
+                keep_for, fresh_for = duration_of(self.policy.keep_for), duration_of(fresh_until - now)
                 only_if = version if late else None
                 return Put(self._namespace, name, generation, body, self._schema, fresh_for, keep_for, only_if)
 

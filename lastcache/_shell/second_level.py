@@ -23,7 +23,7 @@ from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import fresh, fresh_until
 from lastcache.core.values import SUCCESS
 from lastcache.events import ChangedElsewhere, StoreOutran, StoreServed, StoreSkipped, StoreUnread, WaitedElsewhere
-from lastcache.second.protocol import Busy, Cleared, Kept, StoreFailure, Tell, Trouble, Verdict, Version
+from lastcache.second.protocol import Busy, Cleared, Kept, StoreFailure, Tell, Trouble, Verdict, Version, Want
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,33 +55,56 @@ class SecondLevel(Accounts[K, V, E, C]):
 
         It waits for one load of another process at most. Without a strategy the load is in the background.
         """
-        state = shared_state(place)
         loan = flight.loan = flight.loan or Loan()
-        form = self.level.form_of(key)
+        if loan.lease is not None:
+            return None
+        self.level.form_of(key)
         waiting = _Waiting(place.timer, self.level.policy.lease_for / 1_000_000_000)
-        again = False
         try:
-            while True:
-                forced = loan.forced or waiting.is_over
-                ask = partial(state.question, background=strategy is None, forced=forced, again=again)
-                question = shell.guard.run_now(ask, key)
-                if question is None and self.owes(shell, key):
-                    await place.call_store(partial(self.pay, shell, key))
-                    question = shell.guard.run_now(ask, key)
-                asked_at = shell.clock()
-                heard = await self._ask(shell, place, key, form, question, loan)
-                step = self.hear(shell, state, Hearing(strategy, key, callback, flight, heard.found, asked_at))
-                if step is not None or (heard.is_last_word and not isinstance(heard.grant, Busy)):
-                    break
-                again = heard.grant is None
-                if isinstance(heard.grant, Busy):
-                    await place.pause(waiting.pause(heard.grant))
+            step = await self._ask_until(shell, place, Hearing(strategy, key, callback, flight), loan, waiting)
         finally:
             if waiting.took is not None:
                 shell.reports.of_store(WaitedElsewhere, key, waiting.took)
-        if step is not None:
+        if step is not None and flight.loan is loan:
             await self.give_back(shell, place, loan)
         return step
+
+    async def _ask_until(
+        self,
+        shell: Shell[K, V, E, C],
+        place: Place[K, V, E, C],
+        load: Hearing[K, V, E, C],
+        loan: Loan,
+        waiting: "_Waiting",
+    ) -> Answer[V, E] | Stale[K, V, E, C] | Again | None:
+        """Ask for a load until the store has said its last word on it."""
+        state, again = shared_state(place), False
+        while True:
+            forced = loan.forced or waiting.is_over
+            ask = partial(state.question, background=load.strategy is None, forced=forced, again=again)
+            question = await self._question(shell, place, load.key, ask)
+            asked_at = shell.clock()
+            heard = await self._ask(shell, place, load.key, question, loan)
+            step = self.hear(shell, state, load._replace(found=heard.found, asked_at=asked_at))
+            if step is not None or (heard.is_last_word and not isinstance(heard.grant, Busy)):
+                return step
+            again = heard.grant is None
+            if isinstance(heard.grant, Busy):
+                await place.pause(waiting.pause(heard.grant))
+
+    async def _question(
+        self,
+        shell: Shell[K, V, E, C],
+        place: Place[K, V, E, C],
+        key: K,
+        ask: Callable[[int, K], Question | None],
+    ) -> Question | None:
+        """Say what to ask; the store is told first of what this process did to the key."""
+        question = shell.guard.run_now(ask, key)
+        if question is None and self.owes(shell, key):
+            await place.call_store(partial(self.pay, shell, key))
+            question = shell.guard.run_now(ask, key)
+        return question
 
     def hear(
         self, shell: Shell[K, V, E, C], state: SharedState[K, V, E, C], heard: Hearing[K, V, E, C]
@@ -98,10 +121,9 @@ class SecondLevel(Accounts[K, V, E, C]):
     ) -> Answer[V, E] | None:
         """Ask the store whether an answer is still its own; None where the call has to decide again."""
         state = shared_state(place)
-        form = self.level.form_of(key)
-        question = shell.guard.run_now(state.question, key)
+        question = await self._question(shell, place, key, state.question)
         asked_at = shell.clock()
-        heard = await self._ask(shell, place, key, form, question, Loan())
+        heard = await self._ask(shell, place, key, question, Loan())
         self.report_change(shell, state, key, heard.found)
         return shell.guard.run_now(state.checked, key, unchecked, heard.found, asked_at)
 
@@ -110,11 +132,11 @@ class SecondLevel(Accounts[K, V, E, C]):
         shell: Shell[K, V, E, C],
         place: Place[K, V, E, C],
         key: K,
-        form: bytes,
         question: Question | None,
         loan: Loan,
     ) -> Heard[V]:
         """Ask the store; where it may not be asked, or does not answer, that is what was heard."""
+        form = self.level.form_of(key)
         for _ in range(GREETINGS):
             if question is None:
                 break
@@ -124,7 +146,7 @@ class SecondLevel(Accounts[K, V, E, C]):
                 break
             heard = told.unwrap()
             if not isinstance(heard, Cleared):
-                if heard.unread is not None:
+                if heard.unread is not None and question.want is not Want.LOOK:
                     shell.reports.of_store(StoreUnread, key, heard.unread)
                 return heard
             self.meet(shell, heard.generation, (key,))

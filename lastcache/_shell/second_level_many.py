@@ -52,7 +52,8 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
                 batch.landings[key] = answer
         for key, flight in list(batch.own.items()):
             hearing = Hearing(strategy, key, alone, flight, heard[key].found, asked_at)
-            self._hear_one(shell, state, batch, hearing, waits=isinstance(heard[key].grant, Busy))
+            alone_next = isinstance(heard[key].grant, Busy) or not heard[key].is_last_word
+            self._hear_one(shell, state, batch, hearing, alone_next=alone_next)
         await self._give_back_many(shell, place, batch)
 
     def _hear_one(
@@ -62,11 +63,14 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
         batch: Batch[K, V, E],
         heard: Hearing[K, V, E, C],
         *,
-        waits: bool,
+        alone_next: bool,
     ) -> None:
-        """Take in what the store said about one key: it is given, left to another process, or loaded here."""
+        """Take in what the store said about one key: it is given, or loaded here, or asked for alone afterwards.
+
+        That is where another process loads it, or where the store has to be asked once more.
+        """
         step = self.hear(shell, state, heard)
-        if step is None and not waits:
+        if step is None and not alone_next:
             return
         del batch.own[heard.key]
         if step is None:
@@ -82,6 +86,9 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
         nothing = dict.fromkeys(keys, Heard[V](NoAnswer(), None))
         state = shared_state(place)
         forms = {key: self.level.form_of(key) for key in keys}
+        owing = [key for key in keys if self.owes(shell, key)]
+        if owing:
+            await place.call_store(partial(self.pay_each, shell, owing))
         asked = {key: found for key in keys if (found := shell.guard.run_now(state.question, key)) is not None}
         questions: list[tuple[bytes, Question, Loan]] = [
             (forms[key], question, _loan_of(batch, key)) for key, question in asked.items()

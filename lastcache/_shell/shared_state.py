@@ -61,14 +61,14 @@ HOWEVER_FRESH: Final = 10**18
 
 @final
 class Hearing(NamedTuple, Generic[K, V, E, C]):
-    """A load that has asked the store, and what it heard. Without a strategy it runs in the background."""
+    """A load that asks the store, and what it heard. Without a strategy it runs in the background."""
 
     strategy: Strategy | None
     key: K
     callback: C
     flight: Flight[V, E]
-    found: Found[V, Version]
-    asked_at: int
+    found: Found[V, Version] = NoAnswer()
+    asked_at: int = 0
 
     @property
     def loads_early(self) -> bool:
@@ -114,14 +114,31 @@ class SharedState(CacheState[K, V, E, C]):
     ) -> Answer[V, E] | Stale[K, V, E, C] | Flight[V, E] | Unchecked[V, E]:
         """Decide as every cache does; what stands, and is not trusted any more, has to be checked."""
         unchecked = self._check(now, strategy, key, callback)
-        return super().decide(now, strategy, key, callback, flight) if unchecked is None else unchecked
+        if unchecked is not None:
+            return unchecked
+        # A value that is past its freshness is given ahead of its load once the store has had its word.
+        asks = strategy is not Strategy.STALE_IF_ERROR and self._asks_first(key)
+        step = super().decide(now, Strategy.STALE_IF_ERROR if asks else strategy, key, callback, flight)
+        if step is flight:
+            self._take_loan(key, flight)
+        return step
+
+    def _take_loan(self, key: K, flight: Flight[V, E]) -> None:
+        """Load under the lease of the job that is taken over, if it has one."""
+        job = self.loads.carried(key, flight)
+        if job is not None and job.loan is not None:
+            flight.loan, job.loan = job.loan, None
 
     def stand_in(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Stale[K, V, E, C] | None:
-        """Give what need not wait; what has to be checked must."""
+        """Give what need not wait; what has to be asked for must."""
         unchecked = self._check(now, strategy, key, callback)
         if unchecked is None:
-            return super().stand_in(now, strategy, key, callback)
+            return None if self._asks_first(key) else super().stand_in(now, strategy, key, callback)
         return None if isinstance(unchecked, Unchecked) else unchecked
+
+    def _asks_first(self, key: K) -> bool:
+        """Say whether a call has to ask the store: nobody does at this moment, and it may be asked."""
+        return not self.closed and self.loads.find(key) is None and self.ledger.may_ask(key)
 
     def _check(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Unchecked[V, E] | None:
         """Give what is to be checked; its answer where that is given ahead, and checked behind it; None for neither."""
@@ -158,7 +175,7 @@ class SharedState(CacheState[K, V, E, C]):
         early_by = HOWEVER_FRESH if again else self._early_by if early else 0
         return Question(self.ledger.generation, version, Want.FORCE if forced else Want.LEASE, early_by)
 
-    def hear(  # noqa: C901  # a table: what a call does by what is known now
+    def hear(  # noqa: C901, PLR0911  # a table: what a call does by what is known now
         self, now: int, heard: Hearing[K, V, E, C]
     ) -> Answer[V, E] | Stale[K, V, E, C] | Again | None:
         """Take in what the store said, and give what that makes of the call; None where it still has to load.
@@ -185,11 +202,19 @@ class SharedState(CacheState[K, V, E, C]):
                     self._keep(key, left_to_others(known, heard.asked_at, self._trust()), now)
                 return self._land_unloaded(key, flight, answer)
             case Revalidate() as decision:
-                self.leave_flight(key, flight)
-                return self._give(decision, key, heard.callback)
+                return self._leave_load(heard, decision)
             case Load() | Join():
                 flight.began_at = now
                 return None
+
+    def _leave_load(self, heard: Hearing[K, V, E, C], decision: Revalidate[V, E]) -> Stale[K, V, E, C] | None:
+        """Leave a load to the background, with the lease that was granted for it."""
+        flight, loan = heard.flight, heard.flight.loan
+        self.leave_flight(heard.key, flight)
+        given = cast("Stale[K, V, E, C] | None", self._give(decision, heard.key, heard.callback))
+        if given is not None and given.job.loan is None and loan is not None and loan.lease is not None:
+            given.job.loan, flight.loan = loan, None
+        return given
 
     def leave_flight(self, key: K, flight: Flight[V, E]) -> None:
         """Give up a flight that ran no callback: whoever waits for it decides again."""
@@ -259,7 +284,7 @@ class SharedState(CacheState[K, V, E, C]):
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
         ends_at = fresh_until(entry)
-        change = Told.EXPIRE if body is None else SetTo(Body(body, ends_at, version, self.ledger.outages))
+        change = Told.EXPIRE if body is None else SetTo(Body(body, ends_at, version, self.ledger.outage))
         self.ledger.owe(key, change)
         return self._outrun(key), self._keep(key, trusted(entry, version, now, self._trust()), now)
 
@@ -268,7 +293,12 @@ class SharedState(CacheState[K, V, E, C]):
         if self.closed:
             return None
         self.ledger.owe_expiry(key, now)
-        return super().expire(now, key)
+        known = self._known(key)
+        changed = super().expire(now, key)
+        entry = plain(self._known(key))
+        if entry is not None and isinstance(known, Shared):
+            self._keep(key, trusted(entry, known.version, now, self._trust()), now)
+        return changed
 
     def delete_and_owe(self, key: K) -> object:
         """Forget ``key``, and owe the store the same."""
@@ -290,6 +320,26 @@ class SharedState(CacheState[K, V, E, C]):
         if entry is not None and isinstance(known, Shared) and _ends_at(entry) == until:
             self._keep(key, trusted(entry, version, told_at, self._trust()), told_at)
 
+    def version_of(self, key: K) -> Version | None:
+        """Give the version of the record that is known of ``key``."""
+        known = self._known(key)
+        return known.version if isinstance(known, Shared) else None
+
+    def reversioned(self, key: K, before: Version | None, after: Version, now: int) -> None:
+        """The store has ended the record, as this process has: nobody else has changed it."""
+        known = self._known(key)
+        if isinstance(known, Shared) and known.version == before:
+            self._keep(key, Shared(known.answer, known.until, known.entry, after), now)
+
+    def unvouched(self, key: K, until: int, now: int) -> None:
+        """What was set here, fresh until ``until``, was told too late: it is kept for when a load fails, and no more.
+
+        Another process may have set a newer one, and the store could only be told to end what it has.
+        """
+        entry = plain(self._known(key))
+        if entry is not None and _ends_at(entry) == until:
+            self._keep(key, expire(entry, now), now)
+
     def meet(self, now: int, generation: bytes, asking: Collection[K]) -> bool:
         """Take in the generation of the namespace; say whether another process has cleared all that was known.
 
@@ -297,7 +347,7 @@ class SharedState(CacheState[K, V, E, C]):
         Loads of the keys ``asking``, which ask at this moment, go on.
         """
         known, self.ledger.generation = self.ledger.generation, generation
-        if known == generation or self.closed:
+        if self.closed or generation == known or generation in self.ledger.drafts:
             return False
         if known is None:
             self._end_all(now, asking)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from tests.soak.history import NEVER, Err, Value, Violation
 from tests.soak.index import ANSWERS, ASKS, Given, Index, Origin
-from tests.soak.setting import MICRO
 
 
 def judge_answers(index: Index) -> Iterator[Violation]:
@@ -76,10 +75,11 @@ def _not_from_before_a_write(index: Index, given: Given, origin: Origin) -> Iter
 
 
 def _fresh(index: Index, given: Given, value: Value, origin: Origin) -> Iterator[Violation]:
+    """Judge what was given as fresh. With a store a value is fresh for as long as a message takes more."""
     if given.seen.err is not None:
         yield Violation("what is not stale has no error", str(given))
     known_at = index.known_at[origin.number]
-    if given.call.began_at > known_at + value.ttl + MICRO * index.setting.stored:
+    if given.call.began_at > known_at + value.ttl and not index.setting.stored:
         yield Violation(
             "nothing expired is given unmarked",
             f"{given} at {given.call.began_at}, of {origin}, fresh until {known_at + value.ttl} at the latest",
@@ -127,7 +127,7 @@ def _without_a_load(index: Index, given: Given, value: Value, origin: Origin) ->
 def _fresh_until(index: Index, given: Given, value: Value, origin: Origin) -> int:
     """Give the end of a value's freshness at the latest: its TTL, or the first ``expire`` that must have met it.
 
-    A store counts in microseconds.
+    With a store it is later by as long as a message takes, in which the clock may go far.
     """
     ends = [index.known_at[origin.number] + value.ttl]
     ends += [
@@ -135,7 +135,7 @@ def _fresh_until(index: Index, given: Given, value: Value, origin: Origin) -> in
         for write in index.keys[given.key].expires
         if origin.began < write.began and write.ended < given.call.began
     ]
-    return min(ends) + MICRO * index.setting.stored
+    return NEVER if index.setting.stored else min(ends)
 
 
 def _bound(index: Index, option: str) -> int:

@@ -120,6 +120,7 @@ def _refreshes(index: Index, told: Counter[str], at: int) -> Iterator[Violation]
     # A reader with a demand may find the stale value too stale for it by then, and is not given its refresh.
     demanding = [call for call in index.history.calls if call.max_stale is not None and call.kind in REVALIDATES]
     unseen = sum(call.refresh is None for call in demanding)
-    visible = config.soft_timeout is None and config.refresh_after is None and not index.setting.interrupted
+    exact = not index.setting.interrupted and not index.setting.stored  # a check behind a fresh answer is a job, too
+    visible = config.soft_timeout is None and config.refresh_after is None and exact
     if visible and told["RefreshRefused"] > seen + unseen:
         yield Violation(LAW, f"{told['RefreshRefused']} x RefreshRefused, and only {seen} refreshes were dropped")

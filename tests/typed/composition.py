@@ -239,9 +239,9 @@ def complain(event: Event[int, Error]) -> None:  # noqa: C901  # every event the
             assert_type(event.exception, BaseException)
         case LoadStarted() | Loaded() | Joined() | Waited() | RefreshStarted() | RefreshRefused() | Evicted() | Swept():
             assert_type(event.key, int)
-        case StoreServed() | StoreSkipped() | StoreUnread() | StoreOutran() | WaitedElsewhere():
+        case StoreServed() | StoreUnread() | StoreOutran() | WaitedElsewhere():
             assert_type(event.key, int)
-        case ChangedElsewhere():
+        case ChangedElsewhere() | StoreSkipped():
             assert_type(event.key, int | None)
         case StoreAway():
             assert_type(event.failure, StoreFailure)
