@@ -67,7 +67,8 @@ class SecondLevel(Accounts[K, V, E, C]):
                 shell.reports.of_store(WaitedElsewhere, key, waiting.took)
         if step is not None and flight.loan is loan:
             await self.give_back(shell, place, loan)
-        return step
+        # In the background it loads all the same: somebody may wait for that very callback.
+        return None if strategy is None and isinstance(step, Again) else step
 
     async def _ask_until(
         self,

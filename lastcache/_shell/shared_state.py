@@ -175,7 +175,7 @@ class SharedState(CacheState[K, V, E, C]):
         early_by = HOWEVER_FRESH if again else self._early_by if early else 0
         return Question(self.ledger.generation, version, Want.FORCE if forced else Want.LEASE, early_by)
 
-    def hear(  # noqa: C901, PLR0911  # a table: what a call does by what is known now
+    def hear(  # noqa: C901  # a table: what a call does by what is known now
         self, now: int, heard: Hearing[K, V, E, C]
     ) -> Answer[V, E] | Stale[K, V, E, C] | Again | None:
         """Take in what the store said, and give what that makes of the call; None where it still has to load.
@@ -186,8 +186,8 @@ class SharedState(CacheState[K, V, E, C]):
         if not is_attached(self.loads.traffic.get(key), flight):
             if heard.strategy is None:
                 flight.began_at = now
-                return None
-            self.leave_flight(key, flight)
+            else:
+                self.leave_flight(key, flight)
             return AGAIN
         known = self._take_in(now, key, heard.found, heard.asked_at)
         strategy = Strategy.STALE_IF_ERROR if heard.strategy is None else heard.strategy
