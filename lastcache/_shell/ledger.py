@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
+from threading import Lock
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from lastcache.core.away import CLOSED, Breaker, Closed, begin_probe, failed, may_ask, probed
@@ -79,7 +80,7 @@ class Ledger(Generic[K]):
         self.generation: bytes | None = None
         self.outages: int = 0
         self.owed: Owed[K, Body] = Owed({})
-        self.claimed: dict[K, int] = {}
+        self.claimed: dict[K, Lock] = {}
         self.clears: int = 0
         self.drafts: deque[bytes] = deque(maxlen=DRAFTS)
         self.overflows: int = 0
@@ -122,25 +123,33 @@ class Ledger(Generic[K]):
         self.clears += 1
         self.owed = owe_everything(self.owed)
 
-    def claim(self, key: K, me: int) -> Change | Claimed | None:
-        """Give the change of ``key`` to the thread that tells the store of it; None where there is none to be told."""
+    def claim(self, key: K, me: Lock) -> Change | Claimed | None:
+        """Give the change of ``key`` to the thread that tells the store of it; None where there is none to be told.
+
+        Whoever tells it holds the lock ``me`` meanwhile: a claim whose lock is free was left behind by an interrupt.
+        """
         change = self.owed.keys.get(key)
         if change is None or self.owed.everything or not self.is_there():
             return None
-        if self.claimed.setdefault(key, me) != me:
+        if self._is_claimed(key, me):
             return Claimed.ELSEWHERE
+        self.claimed[key] = me
         return change
 
-    def claim_some(self, at_most: int, me: int) -> list[tuple[K, Change]]:
+    def _is_claimed(self, key: K, me: Lock) -> bool:
+        claim = self.claimed.get(key)
+        return claim is not None and claim is not me and claim.locked()
+
+    def claim_some(self, at_most: int, me: Lock) -> list[tuple[K, Change]]:
         """Give changes that nobody tells the store of yet."""
-        free = [key for key in self.owed.keys if key not in self.claimed][:at_most]
+        free = [key for key in self.owed.keys if not self._is_claimed(key, me)][:at_most]
         claims = [(key, self.claim(key, me)) for key in free]
         return [(key, change) for key, change in claims if change is not None and not isinstance(change, Claimed)]
 
-    def unclaim(self, keys: Iterable[K], me: int) -> None:
+    def unclaim(self, keys: Iterable[K], me: Lock) -> None:
         """End the claims of a thread on ``keys``. It may be called again."""
         for key in keys:
-            if self.claimed.get(key) == me:
+            if self.claimed.get(key) is me:
                 del self.claimed[key]
 
     def pay(self, key: K, change: Change) -> None:

@@ -26,8 +26,8 @@ def judge_flights(index: Index) -> Iterator[Violation]:
 def _one_at_a_time(index: Index, key: KeyIndex) -> Iterator[Violation]:
     """Law: per key and loop one load at a time, unless a write came after the one was asked for.
 
-    Which of two was asked for first is not known: a load that a write has outrun may call its callback late. A store that
-    is reached late outruns what was loaded without it.
+    Which of two was asked for first is not known: a load that a write has outrun may call its callback late. A store
+    that is reached late outruns what was loaded without it.
     """
     if index.setting.losing:
         return
