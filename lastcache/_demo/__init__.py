@@ -1,4 +1,5 @@
 """The demonstration behind ``python -m lastcache``: a real origin over real HTTP, killed and started again.
 
-``record`` and ``summary`` and ``checks`` and ``show`` only compute; ``stage`` and what it uses do things.
+``record`` and ``summary`` and ``checks`` and ``show`` and ``tally`` only compute; ``stage`` and ``workers`` and what
+they use do things.
 """

@@ -105,11 +105,12 @@ def told(answer: Refreshed) -> Answer:
     """Write down what a cache answered.
 
     >>> told(Success(CachedValue(Fetched(7, 1, 2, 3), stale=True)))
-    Given(value=Fetched(key=7, version=1, generation=2, fetched_at=3), stale=True)
+    Given(value=Fetched(key=7, version=1, generation=2, fetched_at=3), stale=True, error=None)
     """
     if not is_successful(answer):
         return Failed(str(answer.failure()))
-    return Given(answer.unwrap().value, stale=answer.unwrap().stale)
+    given = answer.unwrap()
+    return Given(given.value, stale=given.stale, error=None if given.err is None else str(given.err))
 
 
 def land(log: Log, result: Callable[[], Refreshed]) -> None:

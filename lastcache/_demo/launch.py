@@ -1,9 +1,10 @@
-"""The origin's process as its parent holds it: started, heard, killed."""
+"""A server's process as its parent holds it: started, heard, killed."""
 
 import os
 import select
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -21,7 +22,7 @@ class Starting:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The origin answers on ``port``."""
+    """The server answers on ``port``."""
 
     port: int
 
@@ -37,7 +38,7 @@ Status = Starting | Listening | Removed
 
 
 def status_of(said: str, exit_status: int | None) -> Status:
-    r"""Tell the state of an origin from what it has said so far and its exit status, if it has one.
+    r"""Tell the state of a server from what it has said so far and its exit status, if it has one.
 
     >>> status_of("taken 8000\n", None)
     Starting(trouble='another process has port 8000: trying again')
@@ -54,25 +55,33 @@ def status_of(said: str, exit_status: int | None) -> Status:
     return Starting(f"another process has port {rest}: trying again" if word == "taken" else "")
 
 
-class OriginProcess:
-    """The origin, one life after the other. As a context manager it leaves no process behind."""
+def origin_process(keys: int, seed: int) -> "ServerProcess":
+    """Make the origin."""
+    return ServerProcess("the origin", [sys.executable, "-I", origin.__file__, f"--keys={keys}", f"--seed={seed}"])
 
-    def __init__(self, keys: int, seed: int) -> None:
-        self._command = [sys.executable, "-I", origin.__file__, f"--keys={keys}", f"--seed={seed}"]
+
+class ServerProcess:
+    """A server, one life after the other. As a context manager it leaves no process behind."""
+
+    def __init__(self, name: str, command: list[str], environ: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._command = command
+        self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
         self._said = ""
 
     def start(self, port: int) -> None:
-        """Start a life of the origin on ``port``, 0 for a free one; ``status`` tells when it is ready."""
+        """Start a life of the server on ``port``, 0 for a free one; ``status`` tells when it is ready."""
         self.kill()
         self._said = ""
-        # A session of its own: the terminal's Ctrl-C is for this process, which then ends the origin.
-        self._process = subprocess.Popen(  # noqa: S603  # our own file, and numbers
+        # A session of its own: the terminal's Ctrl-C is for this process, which then ends the server.
+        self._process = subprocess.Popen(  # noqa: S603  # our own file, and what was checked
             [*self._command, f"--port={port}"],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            env=self._environ,
         )
 
     @property

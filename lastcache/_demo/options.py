@@ -5,15 +5,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import Final
 
+from returns.pipeline import is_successful
+
 from lastcache import Config
+from lastcache._demo.record import Phase
+from lastcache.errors import ConfigError
 
 _SLOTS: Final = 4
 _MOST_WORKERS: Final = 16
 _RATE_OF_A_WORKER: Final = 50
+
+_SQLITE: Final = b"SQLite format 3\0"
+LETTERS: Final = "ABCD"
+"""The names of the workers."""
+LAST_FOR: Final = {Phase.UP: 0.5, Phase.DOWN: 1.0, Phase.DEPLOY: 1.0, Phase.RECOVERED: 0.5, Phase.DELETED: 0.5}
+"""How many TTLs a phase lasts, with workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +38,24 @@ class Options:
     seed: int
     json: Path | None
     tasks: bool
+    processes: int = 0
+    store: Path | None = None
 
     @property
     def config(self) -> Config:
         """The options of the caches."""
-        ttl = timedelta(seconds=self.ttl)
-        return Config(global_ttl=ttl, extend_ttl=ttl / 2, async_semaphore=_SLOTS)
+        ttl, extend_ttl = timedelta(seconds=self.ttl), timedelta(seconds=self.extend_ttl)
+        return Config(global_ttl=ttl, extend_ttl=extend_ttl, async_semaphore=_SLOTS)
+
+    @property
+    def extend_ttl(self) -> float:
+        """For how many seconds a value stands after a failure that it covers."""
+        return self.ttl / (4 if self.processes else 2)
+
+    @property
+    def trust_for(self) -> float:
+        """For how many seconds a worker takes its own copy's word."""
+        return min(1.0, self.ttl / 4)
 
     @property
     def workers(self) -> int:
@@ -72,6 +95,16 @@ started later than TTL after the first moment at which the value is known to
 have been stored: the end of the first call that gave it, or of the load behind
 that. This needs no tolerance, and no load on the machine can make it wrong.
 
+With --workers N, each a process with a LastCache and a client: every worker
+reads each key once, one worker after the other. The origin answers, is killed,
+and when the values are stale worker A is killed (SIGKILL) and starts anew; it
+is sent nothing until it listens. The origin comes back, then the last worker
+deletes the key that is asked for most. The phases last 3.5 TTLs in all. With
+--store the workers share a second level: Second(store=SqliteStore(PATH), ...),
+whose word they take for trust_for, a quarter of the TTL, but at most a second.
+What is stored stays in PATH; each run has a namespace of its own. Without
+--store what the restart of worker A loses is no promise broken.
+
 Exit status: 0 all promises kept; 1 one was broken, and which; 2 a bad option;
 3 the demonstration itself could not go on; 130 after Ctrl-C; 143 after SIGTERM;
 141 when nobody reads its output any more and there is no --json to go on for.
@@ -89,25 +122,81 @@ def parse(arguments: list[str] | None) -> Options:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--seconds", type=_number(0.3, 120), default=6.0, metavar="S", help="how long, from 0.3 to 120 (default: 6)")
+    add("--seconds", type=_number(0.3, 120), metavar="S", help="how long, from 0.3 to 120 (default: 6)")
     add(
         "--rate",
         type=_number(0.1, 2000),
-        default=200.0,
         metavar="N",
-        help="requests per second and client (default: 200)",
+        help="requests per second and client (default: 200, with --workers 50)",
     )
-    add("--keys", type=_whole(1, 1000), default=20, metavar="N", help="how many keys, from 1 to 1000 (default: 20)")
-    add("--ttl", type=_number(0.001, 3600), default=0.5, metavar="S", help="seconds a value is fresh (default: 0.5)")
+    add(
+        "--keys",
+        type=_whole(1, 1000),
+        metavar="N",
+        help="how many keys, from 1 to 1000 (default: 20, with --workers 6)",
+    )
+    add(
+        "--ttl",
+        type=_number(0.001, 3600),
+        metavar="S",
+        help="seconds a value is fresh (default: 0.5, with --workers 2)",
+    )
     add("--seed", type=_whole(None, None), default=1, metavar="N", help="for keys and delays (default: 1)")
     add("--async", action="store_true", dest="tasks", help="let two clients of the cache for tasks take part, too")
     add("--json", type=Path, metavar="FILE", help="write the whole summary to FILE, options included")
+    add("--workers", type=_whole(2, len(LETTERS)), metavar="N", help="worker processes instead, from 2 to 4; see below")
+    add("--store", type=_store, metavar="sqlite:PATH", help="what the workers share, and what outlives them")
     read = parser.parse_args(arguments)
     if read.json is not None:
         _check_file(parser, read.json)
     if read.tasks and find_spec("anyio") is None:
         parser.error("argument --async: needs anyio: pip install 'lastcache[anyio]'")
-    return Options(read.seconds, read.rate, read.keys, read.ttl, read.seed, read.json, read.tasks)
+    if read.workers is not None:
+        return _with_workers(parser, read)
+    if read.store is not None:
+        parser.error("argument --store: only with --workers, as in --workers 2")
+    # None of them may be zero.
+    numbers = read.seconds or 6.0, read.rate or 200.0, read.keys or 20, read.ttl or 0.5
+    return Options(*numbers, read.seed, read.json, read.tasks)
+
+
+def _with_workers(parser: argparse.ArgumentParser, read: argparse.Namespace) -> Options:
+    if read.tasks:
+        parser.error("argument --async: not with --workers")
+    if read.seconds is not None:
+        parser.error("argument --seconds: not with --workers, where a run lasts 3.5 TTLs: choose --ttl")
+    if read.store is not None:
+        _check_store(parser, read.store)
+    ttl = read.ttl or 2.0
+    seconds = ttl * sum(LAST_FOR.values())
+    numbers = seconds, read.rate or 50.0, read.keys or 6, ttl
+    return Options(*numbers, read.seed, read.json, tasks=False, processes=read.workers, store=read.store)
+
+
+def _store(text: str) -> Path:
+    kind, _, path = text.partition(":")
+    if kind != "sqlite" or not path:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be sqlite:PATH, where PATH is a file, or none yet")
+    return Path(path).absolute()
+
+
+def _check_store(parser: argparse.ArgumentParser, path: Path) -> None:
+    """Make the store, if it is not there. A file of another kind must not be taken for a spoilt store."""
+    from lastcache.second.sqlite import SqliteStore
+
+    refusal = f"argument --store: 'sqlite:{path}': must be a store, or a file that can be made"
+    try:
+        with path.open("rb") if path.exists() else BytesIO() as file:
+            begins = file.read(len(_SQLITE))
+        if begins not in {b"", _SQLITE}:
+            parser.error(f"{refusal} (it is a file of another kind)")
+        store = SqliteStore(path)
+    except (OSError, ValueError, ConfigError) as trouble:
+        parser.error(f"{refusal} ({trouble})")
+    probed = store.probe()
+    store.close()
+    if not is_successful(probed):
+        parser.error(f"{refusal} ({probed.failure().detail})")
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:

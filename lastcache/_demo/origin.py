@@ -18,7 +18,7 @@ import threading
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Final, Protocol
 
 HOST: Final = "127.0.0.1"
 RETRY_FOR: Final = 5.0
@@ -28,6 +28,12 @@ _RETRY_AFTER: Final = 0.1
 _QUICKEST: Final = 0.002
 _SLOWEST: Final = 0.02
 _MEAN_DELAY: Final = 0.002
+
+
+class Desk(Protocol):
+    """Whatever answers a request for a path with a status and JSON."""
+
+    def answer(self, path: str) -> tuple[HTTPStatus, bytes]: ...
 
 
 class Shop:
@@ -62,8 +68,8 @@ class Server(ThreadingHTTPServer):
         self.server_port = self.socket.getsockname()[1]
 
 
-def handler_for(shop: Shop) -> type[BaseHTTPRequestHandler]:
-    """Make the handler class that answers out of ``shop``."""
+def handler_for(desk: Desk) -> type[BaseHTTPRequestHandler]:
+    """Make the handler class that has ``desk`` answer."""
 
     class Handler(BaseHTTPRequestHandler):
         disable_nagle_algorithm = True
@@ -71,7 +77,7 @@ def handler_for(shop: Shop) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1
 
         def do_GET(self) -> None:
-            status, body = shop.answer(self.path)
+            status, body = desk.answer(self.path)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -91,11 +97,11 @@ def handler_for(shop: Shop) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def bind(port: int, shop: Shop, until: float) -> Server:
+def bind(port: int, desk: Desk, until: float) -> Server:
     """Listen on ``port``, trying again until ``until`` while somebody else has it. Raises ``OSError``."""
     while True:
         try:
-            return Server((HOST, port), handler_for(shop))
+            return Server((HOST, port), handler_for(desk))
         except OSError as refusal:
             if refusal.errno != errno.EADDRINUSE or time.monotonic() > until:
                 raise
@@ -120,22 +126,27 @@ def end_with_stdin() -> None:
     os._exit(0)
 
 
+def serve(port: int, desk: Desk) -> int:
+    """Have ``desk`` answer until this process is killed, or until standard input ends."""
+    threading.Thread(target=end_with_stdin, daemon=True).start()
+    try:
+        server = bind(port, desk, time.monotonic() + RETRY_FOR)
+    except OSError as refusal:
+        say(f"failed cannot listen on {HOST}:{port}: {refusal}")
+        return 1
+    say(f"listening {server.server_port}")
+    server.serve_forever()
+    return 0
+
+
 def main() -> int:
-    """Serve until killed, or until standard input ends."""
+    """Be the origin."""
     parser = argparse.ArgumentParser(description="An HTTP origin for the demonstration; it ends with its stdin.")
     parser.add_argument("--port", type=int, default=0, help="0 for a free one")
     parser.add_argument("--keys", type=int, default=20)
     parser.add_argument("--seed", default="1")
     options = parser.parse_args()
-    threading.Thread(target=end_with_stdin, daemon=True).start()
-    try:
-        server = bind(options.port, Shop(options.keys, options.seed), time.monotonic() + RETRY_FOR)
-    except OSError as refusal:
-        say(f"failed cannot listen on {HOST}:{options.port}: {refusal}")
-        return 1
-    say(f"listening {server.server_port}")
-    server.serve_forever()
-    return 0
+    return serve(options.port, Shop(options.keys, options.seed))
 
 
 if __name__ == "__main__":

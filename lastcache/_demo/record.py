@@ -13,10 +13,13 @@ class Phase(StrEnum):
     WARM_UP = "warm-up"
     UP = "up"
     DOWN = "down"
+    DEPLOY = "deploy"
     RECOVERED = "recovered"
+    DELETED = "delete"
 
 
 TIMED: Final = (Phase.UP, Phase.DOWN, Phase.RECOVERED)
+TIMED_WORKERS: Final = (Phase.UP, Phase.DOWN, Phase.DEPLOY, Phase.RECOVERED, Phase.DELETED)
 
 
 class Switch(NamedTuple):
@@ -39,10 +42,11 @@ class Fetched(NamedTuple):
 
 
 class Given(NamedTuple):
-    """An answer with a value, as the client got it."""
+    """An answer with a value, as the client got it, and the error that the value covered, if any."""
 
     value: Fetched
     stale: bool
+    error: str | None = None
 
 
 class Failed(NamedTuple):

@@ -12,6 +12,7 @@ NAME_WIDTH: Final = 22
 COUNTS_WIDTH: Final = 21
 _GREEN, _YELLOW, _RED, _BOLD, _DIM = "32", "33", "31", "1", "2"
 _MOST_BROKEN: Final = 5
+_STATES: Final = {Phase.DEPLOY: "down", Phase.RECOVERED: "up", Phase.DELETED: "up"}
 
 
 class Palette(NamedTuple):
@@ -39,7 +40,7 @@ def palette_for(encoding: str, *, coloured: bool) -> Palette:
 
 def picture(view: View, cells: int, palette: Palette) -> tuple[str, ...]:
     """Draw the whole run so far: a ruler with the phases, and one line of slots for each client."""
-    colour = _RED if view.phase is Phase.DOWN else _GREEN
+    colour = _RED if _state(view.phase) == "down" else _GREEN
     # A fixed width in front of what is coloured, because escapes take no columns.
     head = f"{view.elapsed / SECOND:6.1f} s  origin: {palette.paint(f'{_state(view.phase):<9}', colour)}  {view.note}"
     counts = f"{'fresh':>7}{'stale':>7}{'errors':>7}"
@@ -49,7 +50,7 @@ def picture(view: View, cells: int, palette: Palette) -> tuple[str, ...]:
 
 
 def _state(phase: Phase) -> str:
-    return "up" if phase is Phase.RECOVERED else phase.value
+    return _STATES.get(phase, phase.value)
 
 
 def _ruler(switches: tuple[Switch, ...], timeline: Timeline, cells: int) -> str:

@@ -2,12 +2,13 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from lastcache._demo.clients import Cache, Client, stale_if_error, stale_while_revalidate, without_cache
-from lastcache._demo.launch import Listening, OriginProcess, Removed, Starting
+from lastcache._demo.launch import Listening, Removed, ServerProcess, Starting, origin_process
 from lastcache._demo.load import leave, press, warm_up
 from lastcache._demo.options import Options
 from lastcache._demo.origin import HOST
@@ -32,7 +33,7 @@ class Run(NamedTuple):
 
 
 class StageError(Exception):
-    """The demonstration itself cannot go on: the origin does not start."""
+    """The demonstration itself cannot go on: a process does not start."""
 
 
 class _InterruptedError(Exception):
@@ -40,7 +41,7 @@ class _InterruptedError(Exception):
 
 
 @dataclass(slots=True)
-class _Stage:
+class Stage:
     """What changes while the run goes on; only the main thread touches it."""
 
     options: Options
@@ -74,27 +75,28 @@ class _Stage:
         self.screen.show(View(names, self.timeline, self.switches, time.monotonic_ns(), self.note))
 
 
-def perform(options: Options, screen: Screen, signals: Signals) -> Run:
-    """Run the whole demonstration, or as much of it as a signal allows. Raises ``StageError``.
+def perform(options: Options, screen: Screen, signals: Signals, play: "Callable[[Stage], None]") -> Run:
+    """Run the whole of ``play``, or as much of it as a signal allows. Raises ``StageError``.
 
-    However it ends, the threads have stopped, the caches are closed, and the origin is gone.
+    However it ends, the threads have stopped, the caches are closed, and the processes are gone.
     """
-    stage = _Stage(options, screen, signals)
+    stage = Stage(options, screen, signals)
     interrupted = False
     try:
-        _perform(stage)
+        play(stage)
     except _InterruptedError:
         interrupted = True
     histories = tuple(client.history() for client in stage.clients)
     return Run(stage.switches, histories, time.monotonic_ns(), signals.arrived if interrupted else None)
 
 
-def _perform(stage: _Stage) -> None:
+def play_outage(stage: Stage) -> None:
+    """Have the origin live, die and come back."""
     options = stage.options
     with ExitStack() as stack:
-        origin = stack.enter_context(OriginProcess(options.keys, options.seed))
+        origin = stack.enter_context(origin_process(options.keys, options.seed))
         origin.start(0)
-        port = _listening(stage, origin)
+        port = listening(stage, origin)
         first = stack.enter_context(Cache(options.config))
         second = stack.enter_context(Cache(options.config))
         clients = without_cache(port), stale_if_error(port, first), stale_while_revalidate(port, second)
@@ -102,8 +104,9 @@ def _perform(stage: _Stage) -> None:
         stop = threading.Event()
         threads: list[threading.Thread] = []
         stack.callback(leave, threads, stop)
-        _warm_up(stage, threads, stop, f"http://{HOST}:{port}")
-        _press(stage, threads, stop, origin.pid)
+        stage.note = f"warm-up from http://{HOST}:{port}"
+        warm(stage, [client for client in stage.clients if client.cached], threads, stop)
+        threads += press(stage.clients, options, begin(stage, f"process {origin.pid} answers"), stop)
         _phases(stage, origin, port)
 
 
@@ -116,52 +119,58 @@ def _task_clients(stack: ExitStack, options: Options, port: int) -> tuple[Client
     return stack.enter_context(task_clients(port, options))
 
 
-def _listening(stage: _Stage, origin: OriginProcess) -> int:
+def listening(stage: Stage, server: ServerProcess) -> int:
+    """Wait until ``server`` listens, and give its port. Raises ``StageError``."""
     until = time.monotonic_ns() + _START_WITHIN
     while time.monotonic_ns() < until:
-        match origin.status():
+        match server.status():
             case Listening(port):
                 return port
             case Removed(reason):
-                raise StageError(f"the origin did not start: {reason}")
+                raise StageError(f"{server.name} did not start: {reason}")
             case Starting(trouble):
                 stage.note = trouble or stage.note
         stage.tick(_POLL)
-    raise StageError(f"the origin did not start within {_START_WITHIN // SECOND} s")
+    raise StageError(f"{server.name} did not start within {_START_WITHIN // SECOND} s")
 
 
-def _warm_up(stage: _Stage, threads: list[threading.Thread], stop: threading.Event, address: str) -> None:
-    stage.note = f"warm-up from {address}"
+def warm(stage: Stage, clients: Iterable[Client], threads: list[threading.Thread], stop: threading.Event) -> None:
+    """Have ``clients`` read every key once, in ``threads``."""
     stage.shown = [0] * len(stage.clients)
     stage.timeline = empty(time.monotonic_ns(), 1, stage.screen.cells, len(stage.clients))
-    threads += warm_up([client for client in stage.clients if client.cached], stage.options.keys, stop)
+    threads += warm_up(clients, stage.options.keys, stop)
     while any(thread.is_alive() for thread in threads):
         stage.tick()
 
 
-def _press(stage: _Stage, threads: list[threading.Thread], stop: threading.Event, pid: int) -> None:
-    stage.switch(Phase.UP, f"process {pid} answers")
+def begin(stage: Stage, note: str) -> int:
+    """Start the clock, and give the instant."""
+    stage.switch(Phase.UP, note)
     stage.shown = [len(client.log.samples) for client in stage.clients]
     began_at = stage.switches[0].began_at
     stage.timeline = empty(began_at, round(stage.options.seconds * SECOND), stage.screen.cells, len(stage.clients))
-    threads += press(stage.clients, stage.options, began_at, stop)
+    return began_at
 
 
-def _phases(stage: _Stage, origin: OriginProcess, port: int) -> None:
-    _wait(stage)
+def _phases(stage: Stage, origin: ServerProcess, port: int) -> None:
+    _wait_a_third(stage)
     pid = origin.pid
     origin.kill()
     stage.switch(Phase.DOWN, f"process {pid} was killed (SIGKILL)")
-    _wait(stage)
+    _wait_a_third(stage)
     stage.note = "the origin is starting again"
     origin.start(port)
-    _listening(stage, origin)
+    listening(stage, origin)
     stage.switch(Phase.RECOVERED, f"process {origin.pid} answers again")
-    _wait(stage)
+    _wait_a_third(stage)
     stage.show()
 
 
-def _wait(stage: _Stage) -> None:
-    until = stage.switches[-1].began_at + round(stage.options.seconds * SECOND) // len(TIMED)
+def wait(stage: Stage, until: int) -> None:
+    """Go on showing how things stand until then."""
     while (left := until - time.monotonic_ns()) > 0:
         stage.tick(left / SECOND)
+
+
+def _wait_a_third(stage: Stage) -> None:
+    wait(stage, stage.switches[-1].began_at + round(stage.options.seconds * SECOND) // len(TIMED))

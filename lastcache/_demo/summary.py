@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import ceil
 from typing import Final, NamedTuple
 
-from lastcache._demo.record import TIMED, Failed, History, Phase, Sample, Switch, phase_at
+from lastcache._demo.record import Failed, History, Phase, Sample, Switch, phase_at
 
 _MILLISECOND: Final = 1_000_000
 
@@ -63,9 +63,9 @@ def percentile(ordered: list[int], percent: int) -> float | None:
     return ordered[ceil(len(ordered) * percent / 100) - 1] / _MILLISECOND
 
 
-def rows(histories: Iterable[History], switches: tuple[Switch, ...]) -> tuple[Row, ...]:
+def rows(histories: Iterable[History], switches: tuple[Switch, ...], phases: tuple[Phase, ...]) -> tuple[Row, ...]:
     """Sum up each client in each phase; a request belongs to the phase in which it started."""
-    return tuple(_row(history, switches, phase) for history in histories for phase in TIMED)
+    return tuple(_row(history, switches, phase) for history in histories for phase in phases)
 
 
 def _row(history: History, switches: tuple[Switch, ...], phase: Phase) -> Row:
