@@ -20,7 +20,10 @@ _SLOTS: Final = 4
 _MOST_WORKERS: Final = 16
 _RATE_OF_A_WORKER: Final = 50
 
-_SQLITE: Final = b"SQLite format 3\0"
+_HEAD: Final = 100
+_WORD: Final = slice(68, 72)
+"""Where the head of a file of SQLite says whose file it is."""
+
 LETTERS: Final = "ABCD"
 """The names of the workers."""
 LAST_FOR: Final = {Phase.UP: 0.5, Phase.DOWN: 1.0, Phase.DEPLOY: 1.0, Phase.RECOVERED: 0.5, Phase.DELETED: 0.5}
@@ -55,7 +58,7 @@ class Options:
     @property
     def trust_for(self) -> float:
         """For how many seconds a worker takes its own copy's word."""
-        return min(1.0, self.ttl / 4)
+        return min(1.0, self.ttl / 5)
 
     @property
     def workers(self) -> int:
@@ -101,7 +104,7 @@ and when the values are stale worker A is killed (SIGKILL) and starts anew; it
 is sent nothing until it listens. The origin comes back, then the last worker
 deletes the key that is asked for most. The phases last 3.5 TTLs in all. With
 --store the workers share a second level: Second(store=SqliteStore(PATH), ...),
-whose word they take for trust_for, a quarter of the TTL, but at most a second.
+whose word they take for trust_for, a fifth of the TTL, but at most a second.
 What is stored stays in PATH; each run has a namespace of its own. Without
 --store what the restart of worker A loses is no promise broken.
 
@@ -187,8 +190,8 @@ def _check_store(parser: argparse.ArgumentParser, path: Path) -> None:
     refusal = f"argument --store: 'sqlite:{path}': must be a store, or a file that can be made"
     try:
         with path.open("rb") if path.exists() else BytesIO() as file:
-            begins = file.read(len(_SQLITE))
-        if begins not in {b"", _SQLITE}:
+            head = file.read(_HEAD)
+        if head and head[_WORD] != b"LCS1":
             parser.error(f"{refusal} (it is a file of another kind)")
         store = SqliteStore(path)
     except (OSError, ValueError, ConfigError) as trouble:

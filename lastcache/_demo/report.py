@@ -59,6 +59,6 @@ def as_json(options: Options, run: Run, result: Result) -> str:
 
 
 def _written(options: Options) -> dict[str, object]:
-    written = asdict(options) | {"json": options.json and str(options.json)}
+    written: dict[str, object] = {**asdict(options), "json": options.json and str(options.json)}
     processes, store = written.pop("processes"), written.pop("store")
     return written | ({"workers": processes, "store": store and str(store)} if processes else {})

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from lastcache._demo.options import Options
-from lastcache._demo.record import SECOND, Failed, Fetched, History, Phase, Sample, Switch, phase_at
+from lastcache._demo.record import SECOND, Answer, Failed, Fetched, History, Phase, Sample, Switch, phase_at
 
 DELETED: Final = 0
 """The key that is deleted: the one that is asked for most."""
@@ -25,6 +25,7 @@ class Tally(NamedTuple):
     recovered_calls: int
     worst_ms: float
     first_after_deploy: str | None
+    deleted: bool
     seen_after: float | None
 
 
@@ -48,6 +49,7 @@ def tally(histories: tuple[History, ...], switches: tuple[Switch, ...]) -> Tally
         recovered_calls=calls.count(Phase.RECOVERED) + calls.count(Phase.DELETED),
         worst_ms=max((sample.ended_at - sample.started_at for sample in samples), default=0) / SECOND * 1000,
         first_after_deploy=_first_after(first, began.get(Phase.DEPLOY)),
+        deleted=Phase.DELETED in began,
         seen_after=_seen_after(first, began.get(Phase.DELETED)),
     )
 
@@ -66,14 +68,7 @@ def lives(histories: tuple[History, ...], switches: tuple[Switch, ...]) -> tuple
 def _first_after(samples: Iterable[Sample], deployed_at: int | None) -> str | None:
     if deployed_at is None:
         return None
-    answers = (sample.answer for sample in samples if sample.started_at >= deployed_at)
-    match next(answers, None):
-        case None:
-            return None
-        case Failed(error):
-            return f"none: {error}"
-        case given:
-            return f"{'stale' if given.stale else 'fresh'}, error: {given.error}"
+    return next((_described(sample.answer) for sample in samples if sample.started_at >= deployed_at), None)
 
 
 def _seen_after(samples: Iterable[Sample], deleted_at: int | None) -> float | None:
@@ -98,18 +93,22 @@ def words(counted: Tally, options: Options) -> str:
     )
     lines = [f"Answers lost: {counted.lost} of {counted.answers}. Worst latency: {counted.worst_ms:.1f} ms.", calls]
     if counted.first_after_deploy is not None:
-        lines.append(f"The first answer of worker A after its restart: {counted.first_after_deploy}")
+        lines.append(f"The first answer of worker A after its restart was {counted.first_after_deploy}")
     if counted.seen_after is not None:
         lines.append(f"Worker A saw the delete after {counted.seen_after:.2f} s (trust_for: {options.trust_for:g} s).")
-    return "\n".join([*lines, *(_losses(counted) if options.store is None else ())])
+    elif counted.deleted:
+        lines.append("Worker A did not see the delete: it went on giving its own copy.")
+    return "\n".join([*lines, *(_NO_STORE if options.store is None and counted.lost else ())])
 
 
-def _losses(counted: Tally) -> tuple[str, ...]:
-    blind = (
-        "" if counted.seen_after is not None else "\nWorker A did not see the delete: it went on giving its own copy."
-    )
-    return (
-        "Each worker had only the values that it had loaded itself. So every worker loaded every key,",
-        f"and worker A lost its values with its process: until the origin was back it had no answer.{blind}",
-        "A store that the workers share keeps the values: add --store sqlite:PATH",
-    )
+def _described(answer: Answer) -> str:
+    if isinstance(answer, Failed):
+        return f"a failure:\n{answer.error}"
+    return "fresh." if answer.error is None else f"stale, with the error of its load:\n{answer.error}"
+
+
+_NO_STORE: Final = (
+    "No store: every worker loaded every key by itself, and worker A lost its values with",
+    "its process, so it had no answer until the origin was back.",
+    "A store that the workers share keeps them: add --store sqlite:PATH",
+)

@@ -17,10 +17,11 @@ from lastcache._demo.origin import serve
 from lastcache._demo.record import Answer, Failed, Fetched, Given
 from lastcache.second import Second
 from lastcache.second.codecs import JsonValue, json_codec, read_json, write_json
-from lastcache.second.sqlite import SqliteStore
 
 _KEEP_FOR: Final = 20
 """How many TTLs the store keeps what is past its freshness."""
+_PATIENCE: Final = timedelta(seconds=1)
+"""More than by default: a machine that is busy with the picture, too, must not lose an answer."""
 
 
 class Said(NamedTuple):
@@ -96,8 +97,11 @@ def fetched(written: JsonValue) -> Fetched:
 
 def second_level(store: Path, namespace: str, ttl: timedelta, trust_for: timedelta) -> Second[int, Fetched]:
     """Choose the options of the second level."""
+    # Whoever only reads what a worker says needs no store.
+    from lastcache.second.sqlite import SqliteStore
+
     return Second(
-        store=SqliteStore(store),
+        store=SqliteStore(store, timeout=_PATIENCE),
         codec=json_codec("fetched-1", encode=lambda value: value, decode=fetched),
         namespace=namespace,
         trust_for=trust_for,

@@ -38,8 +38,10 @@ def play_workers(stage: Stage) -> None:
         stage.clients = tuple(pressure.client for pressure in pressed)
         for pressure in pressed:
             stack.callback(pressure.end)
-            stage.note = f"{pressure.client.name} reads every key once"
             warm(stage, (pressure.client,), pressure.threads, pressure.stop)
+            calls = len(pressure.client.log.calls)
+            stage.note = f"{pressure.client.name} has read every key: {calls} calls of the origin"
+            stage.show()
         began_at = begin(stage, f"the origin answers: process {origin.pid}")
         for pressure in pressed:
             pressure.begin(options, began_at)
