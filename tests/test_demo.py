@@ -270,4 +270,5 @@ def test_help_explains() -> None:
     """``--help`` names every option."""
     ended = run("--help")
     assert ended.returncode == 0
-    assert all(f"--{option}" in ended.stdout for option in ("seconds", "rate", "keys", "ttl", "seed", "async", "json"))
+    options = "seconds", "rate", "keys", "ttl", "seed", "async", "workers", "store", "json"
+    assert all(f"--{option}" in ended.stdout for option in options)

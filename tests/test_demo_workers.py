@@ -143,5 +143,5 @@ def test_a_file_of_somebody_else_is_let_alone(tmp_path: Path) -> None:
     notes.write_text("not to be lost")
     ended = run("--workers", "2", "--store", f"sqlite:{notes}")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "a file of another kind" in ended.stderr
+    assert "it is something else" in ended.stderr
     assert {file: file.read_text() for file in tmp_path.iterdir()} == {notes: "not to be lost"}

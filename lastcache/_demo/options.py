@@ -1,11 +1,11 @@
 """What can be chosen on the command line, checked before anything starts."""
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
-from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -180,19 +180,18 @@ def _store(text: str) -> Path:
     kind, _, path = text.partition(":")
     if kind != "sqlite" or not path:
         raise argparse.ArgumentTypeError(f"{text!r}: must be sqlite:PATH, where PATH is a file, or none yet")
-    return Path(path).absolute()
+    # No shell does that behind a colon.
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111  # the other one raises for an unknown user
 
 
 def _check_store(parser: argparse.ArgumentParser, path: Path) -> None:
-    """Make the store, if it is not there. A file of another kind must not be taken for a spoilt store."""
+    """Make the store, if it is not there."""
     from lastcache.second.sqlite import SqliteStore
 
     refusal = f"argument --store: 'sqlite:{path}': must be a store, or a file that can be made"
     try:
-        with path.open("rb") if path.exists() else BytesIO() as file:
-            head = file.read(_HEAD)
-        if head and head[_WORD] != b"LCS1":
-            parser.error(f"{refusal} (it is a file of another kind)")
+        if path.exists() and not _may_be_store(path):
+            parser.error(f"{refusal} (it is something else)")
         store = SqliteStore(path)
     except (OSError, ValueError, ConfigError) as trouble:
         parser.error(f"{refusal} ({trouble})")
@@ -200,6 +199,15 @@ def _check_store(parser: argparse.ArgumentParser, path: Path) -> None:
     store.close()
     if not is_successful(probed):
         parser.error(f"{refusal} ({probed.failure().detail})")
+
+
+def _may_be_store(path: Path) -> bool:
+    """Look, before the store does: it would take a file of another kind for a spoilt store, and set it aside."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return not head or head[_WORD] == b"LCS1"
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
