@@ -70,7 +70,7 @@ def second_of(clock: Callable[[], int], chance: random.Random, losing: float) ->
         namespace="soak",
         trust_for=timedelta(microseconds=chance.choice([1, 5, 1000])),
         lease_for=timedelta(milliseconds=chance.choice([1, 50])),
-        owe_at_most=chance.choice([2, 10_000]),
+        owe_at_most=chance.choice([2, 10_000]) if losing else 10_000,
         keep_for=chance.choice([None, timedelta(milliseconds=1)]),
     )
 

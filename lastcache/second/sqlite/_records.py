@@ -92,7 +92,8 @@ def cleared(line: Line, namespace: bytes, generation: bytes) -> None:
 def _read(line: Line, ask: Ask, moment: Moment) -> Told | None:
     """Answer ``ask`` by reading alone; None where that does not do."""
     if ask.generation is None:
-        return None
+        there = _generation(line, ask.namespace)
+        return None if there is None else Cleared(there)
     name = _named(ask, ask.generation)
     row = line.connection.execute(_FIND, (name, ask.namespace, ask.generation)).fetchone()
     if row is None:
