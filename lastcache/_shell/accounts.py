@@ -10,7 +10,7 @@ it, and so nobody waits for a word that is not on the way.
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from threading import Lock
@@ -18,11 +18,12 @@ from typing import Final, Generic, TypeVar, cast
 
 from returns.result import Failure
 
+from lastcache._shell.background import start_thread
 from lastcache._shell.guard import inside
 from lastcache._shell.inflight import CacheState
 from lastcache._shell.ledger import Change, Claimed
 from lastcache._shell.level import NOT_YET, Level, Loan, is_calling
-from lastcache._shell.sender import Sender
+from lastcache._shell.sender import Sender, Start
 from lastcache._shell.shared_state import SharedState
 from lastcache._shell.shell import Shell
 from lastcache.config import Config
@@ -57,9 +58,9 @@ class Accounts(Generic[K, V, E, C]):
 
     __slots__ = ("_sender", "level")
 
-    def __init__(self, second: Second[K, V], config: Config) -> None:
+    def __init__(self, second: Second[K, V], config: Config, start: Start = start_thread) -> None:
         self.level: Level[K, V] = Level(second, config)
-        self._sender = Sender()
+        self._sender = Sender(start)
 
     def new_state(
         self,
@@ -85,41 +86,57 @@ class Accounts(Generic[K, V, E, C]):
         body = level.encode(value)
         if isinstance(body, str):
             shell.reports.of_store(StoreSkipped, key, body)
-        overflows = state.ledger.overflows
-        shell.write_now(state.set_and_owe, key, value, ttl, None if isinstance(body, str) else body)
-        self._tell_debt(shell, key, overflows)
+        stored = None if isinstance(body, str) else body
+        self._change(shell, key, partial(shell.write_now, state.set_and_owe, key, value, ttl, stored))
 
     def expire(self, shell: Shell[K, V, E, C], key: K) -> None:
         """End the freshness of ``key``."""
         shell.check_open()
         self.level.form_of(key)
-        state = state_of(shell)
-        overflows = state.ledger.overflows
-        shell.write_now(state.expire_and_owe, key)
-        self._tell_debt(shell, key, overflows)
+        self._change(shell, key, partial(shell.write_now, state_of(shell).expire_and_owe, key))
 
     def delete(self, shell: Shell[K, V, E, C], key: K) -> None:
         """Forget ``key``."""
         shell.check_open()
         self.level.form_of(key)
-        state = state_of(shell)
-        overflows = state.ledger.overflows
-        shell.write(state.delete_and_owe, key)
-        self._tell_debt(shell, key, overflows)
+        self._change(shell, key, partial(shell.write, state_of(shell).delete_and_owe, key))
 
     def clear(self, shell: Shell[K, V, E, C]) -> None:
         """Forget every key."""
-        shell.write(state_of(shell).clear_and_owe)
-        if not (_may_tell(shell) and self.tell_clear(shell)):
+        try:
+            shell.write(state_of(shell).clear_and_owe)
+            if _may_tell(shell):
+                self.tell_clear(shell)
+        finally:
+            self.wake_if_owing(shell)
+
+    def _change(self, shell: Shell[K, V, E, C], key: K, write: Callable[[], object]) -> None:
+        """Make a change of ``key``, and have the store told of it, before this returns if that can be.
+
+        What an interrupt keeps from being told is left to the sender.
+        """
+        ledger = state_of(shell).ledger
+        overflows = ledger.overflows
+        try:
+            write()
+            if ledger.overflows != overflows:
+                shell.reports.of_store(StoreSkipped, key, TOO_MUCH)
+            if _may_tell(shell):
+                self._tell_now(shell, key)
+        finally:
+            self.wake_if_owing(shell)
+
+    def wake_if_owing(self, shell: Shell[K, V, E, C]) -> None:
+        """Have the sender look at what is owed, if anything is."""
+        if not self.is_settled(shell):
             self.wake_sender(shell)
 
-    def _tell_debt(self, shell: Shell[K, V, E, C], key: K, overflows: int) -> None:
-        """Have the store told of what ``key`` owes, before this returns if that can be."""
-        if state_of(shell).ledger.overflows != overflows:
-            shell.reports.of_store(StoreSkipped, key, TOO_MUCH)
-        if _may_tell(shell):
-            self._tell_now(shell, key)
-        if not self.is_settled(shell):
+    def wake_if_overdue(self, shell: Shell[K, V, E, C]) -> None:
+        """Have the sender do what it should have done: no thread was to be had for it, or it was never woken."""
+        ledger = state_of(shell).ledger
+        if ledger.is_there():
+            self.wake_if_owing(shell)
+        elif shell.guard.run_now(ledger.is_overdue):
             self.wake_sender(shell)
 
     def owes(self, shell: Shell[K, V, E, C], key: K) -> bool:
@@ -179,7 +196,7 @@ class Accounts(Generic[K, V, E, C]):
                 self._shrink(shell, changes, told.failure())
             return False
         for (key, change), verdict, version in zip(changes, told.unwrap(), before, strict=True):
-            self._take_verdict(shell, key, change, verdict, now)
+            self._take_verdict(shell, key, change, verdict, now, generation)
             if change is Told.EXPIRE and isinstance(verdict, Kept):
                 shell.guard.run(state.reversioned, key, version, verdict.version, now)
         return True
@@ -191,10 +208,17 @@ class Accounts(Generic[K, V, E, C]):
                 shell.reports.of_store(StoreSkipped, key, f"the store is full: {failure.detail}")
         shell.guard.run(state_of(shell).ledger.shrink, changes)
 
-    def _take_verdict(self, shell: Shell[K, V, E, C], key: K, change: Change, verdict: Verdict, told_at: int) -> None:
+    def _take_verdict(
+        self,
+        shell: Shell[K, V, E, C],
+        key: K,
+        change: Change,
+        verdict: Verdict,
+        told_at: int,
+        generation: bytes,
+    ) -> None:
         state = state_of(shell)
-        before = state.ledger.generation
-        if not isinstance(verdict, Kept) and not state.ledger.is_late(change) and self._greet(shell) != before:
+        if not isinstance(verdict, Kept) and not state.ledger.is_late(change) and self._greet(shell) != generation:
             # It was told under another generation: it is told once more under that which there is.
             return
         shell.guard.run(state.ledger.pay, key, change)
@@ -219,10 +243,10 @@ class Accounts(Generic[K, V, E, C]):
         self.meet(shell, told.unwrap())
         return told.unwrap()
 
-    def meet(self, shell: Shell[K, V, E, C], generation: bytes, asking: Collection[K] = ()) -> None:
-        """Take in the generation of the namespace, that who asks for these keys has heard."""
+    def meet(self, shell: Shell[K, V, E, C], generation: bytes) -> None:
+        """Take in the generation of the namespace."""
         try:
-            if shell.guard.run_now(state_of(shell).meet, generation, asking):
+            if shell.guard.run_now(state_of(shell).meet, generation):
                 shell.reports.of_store(ChangedElsewhere, None, "cleared")
         finally:
             shell.settle_up()
@@ -295,7 +319,7 @@ class Accounts(Generic[K, V, E, C]):
         if isinstance(told, Failure):
             self.fail(shell, told.failure())
             return False
-        return shell.guard.run(state.ledger.pay_everything, generation, clears)
+        return shell.guard.run_now(state.pay_everything, generation, clears)
 
     def _send_leases(self, shell: Shell[K, V, E, C]) -> float:
         level, state = self.level, state_of(shell)
@@ -306,10 +330,17 @@ class Accounts(Generic[K, V, E, C]):
         return 0.0
 
     def flush(self, shell: Shell[K, V, E, C]) -> None:
-        """Tell the store what is owed, as long as it answers: who leaves waits for that, and no longer."""
-        while state_of(shell).ledger.is_there() and not self.is_settled(shell):
-            if self.send(shell) != 0.0:
+        """Tell the store what is owed, as long as it answers: who leaves waits for that, and no longer.
+
+        What another thread tells it at this moment is waited for as well.
+        """
+        ledger = state_of(shell).ledger
+        while ledger.is_there() and not self.is_settled(shell):
+            if self.send(shell) == 0.0:
+                continue
+            if not ledger.claimed:
                 return
+            time.sleep(SHORTEST)
 
     def is_settled(self, shell: Shell[K, V, E, C]) -> bool:
         """Say whether the store knows every change that was made here."""
@@ -317,6 +348,7 @@ class Accounts(Generic[K, V, E, C]):
 
     def lose_debts(self, shell: Shell[K, V, E, C]) -> None:
         """The cache is closed: tell of each change that the store will not be told of."""
+        self._sender.end()
         for key in shell.guard.run(state_of(shell).ledger.forget):
             shell.reports.of_store(StoreSkipped, key, "the cache was closed before the store was told")
 
@@ -324,7 +356,7 @@ class Accounts(Generic[K, V, E, C]):
         """Owe nothing, and have no sender, as the child of a fork must: what is owed stays with its parent."""
         self.level.reset_after_fork()
         state_of(shell).ledger.forget()
-        self._sender = Sender()
+        self._sender = self._sender.anew()
 
 
 def state_of(shell: Shell[K, V, E, C]) -> SharedState[K, V, E, C]:

@@ -26,6 +26,7 @@ from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import kept_error, settle
 from lastcache.core.values import SUCCESS
 from lastcache.errors import LoadDroppedError
+from lastcache.records import LoadFailure
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -152,8 +153,9 @@ class Calls(Shell[K, V, E, C]):
                     return step.landing
                 loan = None if step.loan is None else step.loan.taken_over()
             elif type(step) is Unchecked:
-                checked = None if self.second is None else await self.second.check(self, place, key, step)
+                checked = None if self.second is None else await self.second.check(self, place, key, callback, step)
                 if checked is not None:
+                    self.tidy(place)
                     return checked
             elif step is not AGAIN:
                 return cast("Landing[V, E] | Stale[K, V, E, C]", step)
@@ -245,13 +247,18 @@ class Calls(Shell[K, V, E, C]):
         leave_load(node)
         flight.replaced = None
         if type(outcome) is not SUCCESS:
-            self.forget_frames(key, outcome.failure().err)
+            self.follow_failure(key, outcome.failure())
         return landing
 
-    def forget_frames(self, key: K, err: E) -> None:
-        """Let go of the frames of an error, if it is kept: they are those of this very thread."""
-        if kept_error(self.entries.get(key)) is err:
-            forget_frames(err)
+    def follow_failure(self, key: K, failure: LoadFailure[E]) -> None:
+        """Let go of the frames of an error, if it is kept: they are those of this very thread.
+
+        Have the store told of a value that is gone, if it was not.
+        """
+        if kept_error(self.entries.get(key)) is failure.err:
+            forget_frames(failure.err)
+        if failure.forget and self.second is not None:
+            self.second.wake_if_owing(self)
 
     def clean_up(self, place: Place[K, V, E, C], key: K, flight: Flight[V, E]) -> None:
         """Put an abandoned flight out of the way, let those go on who joined, and tell what is to be told."""
@@ -320,6 +327,8 @@ class Calls(Shell[K, V, E, C]):
     async def wait_until_settled(self, place: Place[K, V, E, C], seconds: float) -> bool:
         """Wait until the store knows what was changed here, for so many seconds at most; say whether it does."""
         ends_at = place.timer() + seconds
+        if self.second is not None:
+            self.second.wake_if_owing(self)
         while not self.is_settled() and place.timer() < ends_at:
             await place.pause(min(SETTLED, max(0.0, ends_at - place.timer())))
         return self.is_settled()

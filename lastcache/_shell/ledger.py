@@ -6,12 +6,15 @@ from enum import Enum
 from threading import Lock
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
-from lastcache.core.away import CLOSED, Breaker, Closed, begin_probe, failed, may_ask, probed
+from lastcache.core.away import CLOSED, Away, Breaker, Closed, begin_probe, failed, may_ask, probed
 from lastcache.core.owed import Debt, Owed, SetTo, Told, is_owed, owe, owe_everything, paid, paid_everything
 from lastcache.second.protocol import Lease, Version
 
 K = TypeVar("K")
 
+
+OVERDUE: Final = 500_000_000
+"""The nanoseconds after which a probe that nobody has made is taken for forgotten."""
 
 DRAFTS: Final = 32
 """How many of the generations that were drawn here are remembered: no more threads clear at once."""
@@ -55,16 +58,17 @@ class Ledger(Generic[K]):
     """The account of one cache with its store.
 
     ``generation`` is that of the namespace, None before the first contact. ``outages`` counts how often the store went
-    away, ``clears`` how often all was cleared here, and ``overflows`` how often too much was owed. ``drafts`` are the
-    generations that the store was told of last, because all was cleared here. ``claimed`` has the
-    keys that a thread tells the store of at this moment: one at a time for each key, so that an older word never
-    follows a newer one. ``loaned`` has leases that were left behind.
+    away, ``clears`` how often all was cleared here, last in the outage ``cleared_in``, and ``overflows`` how often too
+    much was owed. ``drafts`` are the generations that the store was told of last, because all was cleared here.
+    ``claimed`` has the keys that a thread tells the store of at this moment: one at a time for each key, so that an
+    older word never follows a newer one. ``loaned`` has leases that were left behind.
     """
 
     __slots__ = (
         "_at_most",
         "breaker",
         "claimed",
+        "cleared_in",
         "clears",
         "drafts",
         "generation",
@@ -83,6 +87,7 @@ class Ledger(Generic[K]):
         self.claimed: dict[K, Lock] = {}
         self.clears: int = 0
         self.drafts: deque[bytes] = deque(maxlen=DRAFTS)
+        self.cleared_in: int | None = 0
         self.overflows: int = 0
         self.loaned = deque[Loaned]()
 
@@ -101,9 +106,11 @@ class Ledger(Generic[K]):
 
     def owe(self, key: K, change: Change) -> None:
         """Write down a change; where there are too many, everything is owed in their place."""
-        before = self.owed.everything
         self.owed = owe(self.owed, key, change, self._at_most)
-        self.overflows += self.owed.everything and not before
+        if not self.owed.keys:
+            self.clears += 1
+            self.overflows += 1
+            self.cleared_in = None
 
     @property
     def debts(self) -> int:
@@ -121,6 +128,7 @@ class Ledger(Generic[K]):
     def owe_everything(self) -> None:
         """Write down that the cache was cleared."""
         self.clears += 1
+        self.cleared_in = self.outage
         self.owed = owe_everything(self.owed)
 
     def claim(self, key: K, me: Lock) -> Change | Claimed | None:
@@ -191,6 +199,15 @@ class Ledger(Generic[K]):
         """Write down how a probe ended; give how long the store was away, if it is back."""
         before, self.breaker = self.breaker, probed(self.breaker, now, answered=answered)
         return None if isinstance(before, Closed) or not self.is_there() else now - before.since
+
+    @property
+    def is_cleared_late(self) -> bool:
+        """Whether the store was away since all was cleared."""
+        return self.cleared_in != self.outages
+
+    def is_overdue(self, now: int) -> bool:
+        """Say whether a probe should have been made some time ago, and nobody makes it."""
+        return isinstance(self.breaker, Away) and now > self.breaker.probe_at + OVERDUE
 
     @property
     def is_settled(self) -> bool:

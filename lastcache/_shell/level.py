@@ -98,20 +98,28 @@ class Loan:
 
     ``forced``: it takes over from one that was interrupted, whose lease may not be given back yet. ``lease`` is the one
     that it holds. ``is_over`` once nobody will fill or release it: who is still granted one then gives it back.
+    ``generation`` is that under which the store was last asked, and ``is_heard`` whether its word was taken in: from
+    then on the load has begun, and what ends every load that has begun ends it, too.
     ``writes``: it tells the store something for others. ``verdict`` is what the store said to that, told at ``told_at``
     with ``draw`` for jitter.
     """
 
-    __slots__ = ("draw", "forced", "is_over", "lease", "told_at", "verdict", "writes")
+    __slots__ = ("draw", "forced", "generation", "is_heard", "is_over", "lease", "told_at", "verdict", "writes")
 
     def __init__(self, *, forced: bool = False) -> None:
         self.forced = forced
         self.lease: Loaned | None = None
+        self.generation: bytes | None = None
+        self.is_heard = False
         self.is_over = False
         self.writes = False
         self.verdict: shared.Verdict[Version] = shared.NoAnswer()
         self.told_at: int | None = None
         self.draw = 0.0
+
+    def asks_under(self, generation: bytes | None) -> None:
+        """The store is asked, or asked again."""
+        self.generation, self.is_heard = generation, False
 
     def taken_over(self) -> "Loan":
         """Give what takes over from this one, which was interrupted."""

@@ -47,7 +47,7 @@ def explained(
         max_stale=max_stale,
         queue=_place(loads, under_way),
         began_at=under_way.flight.began_at if isinstance(under_way, Running) else None,
-        trusted_until=known.until if isinstance(known, Shared) and known.until < known.entry.until else None,
+        trusted_until=known.trusted_until if isinstance(known, Shared) else None,
         store=state.store_word(key),
     )
 

@@ -166,7 +166,7 @@ class CallsOfMany(Calls[K, V, E, C]):
         landing = self.guard.run_now(place.state.land, key, flight, one.outcome, one.ttl)
         flight.replaced = None
         if type(one.outcome) is not SUCCESS:
-            self.forget_frames(key, one.outcome.failure().err)
+            self.follow_failure(key, one.outcome.failure())
         return landing
 
     def _one_of(self, key: K, returned: Mapping[K, Outcome[V, E]] | Raised) -> Returned[V, E] | Raised:

@@ -118,7 +118,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         return step
 
     async def check(
-        self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], key: K, unchecked: Unchecked[V, E]
+        self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], key: K, callback: C, unchecked: Unchecked[V, E]
     ) -> Answer[V, E] | None:
         """Ask the store whether an answer is still its own; None where the call has to decide again."""
         state = shared_state(place)
@@ -126,7 +126,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         asked_at = shell.clock()
         heard = await self._ask(shell, place, key, question, Loan())
         self.report_change(shell, state, key, heard.found)
-        return shell.guard.run_now(state.checked, key, unchecked, heard.found, asked_at)
+        return shell.guard.run_now(state.checked, key, callback, unchecked, heard.found, asked_at)
 
     async def _ask(
         self,
@@ -140,7 +140,9 @@ class SecondLevel(Accounts[K, V, E, C]):
         form = self.level.form_of(key)
         for _ in range(GREETINGS):
             if question is None:
+                self.wake_if_overdue(shell)
                 break
+            loan.asks_under(question.generation)
             told = await place.call_store(partial(self._ask_now, shell, form, question, loan))
             if isinstance(told, Failure):
                 self.fail(shell, told.failure())
@@ -150,7 +152,7 @@ class SecondLevel(Accounts[K, V, E, C]):
                 if heard.unread is not None and question.want is not Want.LOOK:
                     shell.reports.of_store(StoreUnread, key, heard.unread)
                 return heard
-            self.meet(shell, heard.generation, (key,))
+            self.meet(shell, heard.generation)
             question = question._replace(generation=heard.generation)
         return Heard(NoAnswer(), None)
 

@@ -47,7 +47,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
         for key, unchecked in batch.unchecked.items():
             found = heard[key].found
             self.report_change(shell, state, key, found)
-            answer = shell.guard.run_now(state.checked, key, unchecked, found, asked_at)
+            answer = shell.guard.run_now(state.checked, key, alone, unchecked, found, asked_at)
             if answer is not None:
                 batch.landings[key] = answer
         for key, flight in list(batch.own.items()):
@@ -84,18 +84,13 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
     ) -> Mapping[K, Heard[V]]:
         """Ask the store in one message; what it was not asked, or did not answer, is what was heard of that key."""
         nothing = dict.fromkeys(keys, Heard[V](NoAnswer(), None))
-        state = shared_state(place)
-        forms = {key: self.level.form_of(key) for key in keys}
-        owing = [key for key in keys if self.owes(shell, key)]
-        if owing:
-            await place.call_store(partial(self.pay_each, shell, owing))
-        asked = {key: found for key in keys if (found := shell.guard.run_now(state.question, key)) is not None}
-        questions: list[tuple[bytes, Question, Loan]] = [
-            (forms[key], question, _loan_of(batch, key)) for key, question in asked.items()
-        ]
+        asked = await self._questions(shell, place, keys)
+        questions = [(self.level.form_of(key), question, _loan_of(batch, key)) for key, question in asked.items()]
         for _ in range(2):
             if not questions:
                 break
+            for _, question, loan in questions:
+                loan.asks_under(question.generation)
             told = await place.call_store(partial(self._ask_many_now, shell, questions))
             if isinstance(told, Failure):
                 self.fail(shell, told.failure())
@@ -106,9 +101,23 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
                 heard = dict(zip(asked, cast("list[Heard[V]]", answers), strict=True))
                 self._report_unread(shell, heard)
                 return nothing | heard
-            self.meet(shell, cleared.generation, keys)
+            self.meet(shell, cleared.generation)
             questions = [(form, of._replace(generation=cleared.generation), loan) for form, of, loan in questions]
         return nothing
+
+    async def _questions(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], keys: list[K]) -> dict[K, Question]:
+        """Say what to ask the store about each key; nothing about those that it must not be asked for.
+
+        The store is told first of what this process did to them.
+        """
+        owing = [key for key in keys if self.owes(shell, key)]
+        if owing:
+            await place.call_store(partial(self.pay_each, shell, owing))
+        ask = shared_state(place).question
+        asked = {key: found for key in keys if (found := shell.guard.run_now(ask, key)) is not None}
+        if len(asked) < len(keys):
+            self.wake_if_overdue(shell)
+        return asked
 
     def _ask_many_now(
         self, shell: Shell[K, V, E, C], questions: list[tuple[bytes, Question, Loan]]

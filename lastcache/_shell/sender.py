@@ -4,15 +4,20 @@ It runs while there is something to do, and a second longer, and keeps no cache 
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Final, Protocol, final
+from typing import Final, Protocol, TypeAlias, final
 from weakref import ref
 
 from lastcache._shell.background import LINGER, start_thread
 
 FAILED_PAUSE: Final = 1.0
 """The seconds after which it is tried again where something that the user gave, such as the key function, raised."""
+
+
+Start: TypeAlias = Callable[[Callable[[], object], str, Callable[[str], object]], object]
+"""Has a function run in a thread of this name, or says why there can be none."""
 
 
 class Sends(Protocol):
@@ -25,14 +30,17 @@ class Sends(Protocol):
 
 @final
 class Sender:
-    """Starts the thread, and wakes it. ``mailbox`` is where it waits, None where there is no thread.
+    """Starts the thread, by ``start``, and wakes it. ``mailbox`` is where it waits, None where there is no thread.
 
     Both lines that change it are one step each: two threads at once are harmless, since what is owed is claimed.
+    It is over once its cache was closed.
     """
 
-    __slots__ = ("_mailbox",)
+    __slots__ = ("_mailbox", "_start", "is_over")
 
-    def __init__(self) -> None:
+    def __init__(self, start: Start = start_thread) -> None:
+        self._start = start
+        self.is_over: bool = False
         self._mailbox: SimpleQueue[object] | None = None
 
     def wake(self, sends: Sends) -> None:
@@ -42,7 +50,22 @@ class Sender:
             mailbox.put(None)
             return
         self._mailbox = mailbox = SimpleQueue[object]()
-        start_thread(partial(_run, ref(sends, mailbox.put), mailbox, self), "lastcache-sender", self._refused)
+        try:
+            self._start(partial(_run, ref(sends, mailbox.put), mailbox, self), "lastcache-sender", self._refused)
+        except BaseException:
+            # An interrupt: there may be no thread, and two are harmless.
+            self._mailbox = None
+            raise
+
+    def end(self) -> None:
+        """End the thread, which has nothing to send any more."""
+        self.is_over, mailbox = True, self._mailbox
+        if mailbox is not None:
+            mailbox.put(None)
+
+    def anew(self) -> "Sender":
+        """Give one without a thread, for the child of a fork."""
+        return Sender(self._start)
 
     def _refused(self, _why: str) -> None:
         self._mailbox = None
@@ -57,7 +80,7 @@ class Sender:
 def _run(known: "ref[Sends]", mailbox: "SimpleQueue[object]", sender: Sender) -> None:
     while True:
         sends = known()
-        if sends is None:
+        if sends is None or sender.is_over:
             return
         try:
             pause = sends.send()

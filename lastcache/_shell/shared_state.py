@@ -3,11 +3,12 @@
 As in ``inflight``, here is what happens under the guard, and nothing else. The store is asked, and told, outside of it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Generic, NamedTuple, TypeVar, cast, final
 
-from lastcache._shell.flight import AGAIN, Again, Flight, Landing, Stale, Unchecked
-from lastcache._shell.inflight import CacheState
+from lastcache._shell.flight import AGAIN, Again, Dropped, Flight, Landing, Stale, Unchecked
+from lastcache._shell.inflight import DELETED, CacheState
 from lastcache._shell.ledger import Body, Ledger
 from lastcache._shell.level import Loan, Question
 from lastcache.config import Config
@@ -43,7 +44,7 @@ from lastcache.core.states import (
     Strategy,
     plain,
 )
-from lastcache.core.traffic import is_attached
+from lastcache.core.traffic import Running, is_attached
 from lastcache.core.transitions import expire, fresh, fresh_until, outrun
 from lastcache.core.values import SUCCESS
 from lastcache.second.options import SecondPolicy
@@ -143,11 +144,11 @@ class SharedState(CacheState[K, V, E, C]):
     def _check(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Unchecked[V, E] | None:
         """Give what is to be checked; its answer where that is given ahead, and checked behind it; None for neither."""
         known = self._known(key)
-        if not isinstance(known, Shared) or now <= known.until or self.closed:
+        if not isinstance(known, Shared) or now <= known.trusted_until or self.closed:
             return None
         if not isinstance(look_up(self.policy, strategy, known, None, now), Check):
             return None
-        if strategy is not Strategy.STALE_WHILE_REVALIDATE or now > known.until + self._second.trust_for:
+        if strategy is not Strategy.STALE_WHILE_REVALIDATE or now > known.trusted_until + self._second.trust_for:
             return Unchecked(known)
         self._give(ServeAndRefresh(known.answer), key, callback)
         return known.answer
@@ -168,10 +169,10 @@ class SharedState(CacheState[K, V, E, C]):
             return None
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
+        early = background and _is_due_early(known, now)
         decision = look_up(self.policy, Strategy.STALE_IF_ERROR, known, None, now)
-        if isinstance(decision, Check | Serve):
+        if isinstance(decision, Check | Serve) and not early:
             return Question(self.ledger.generation, version, Want.LOOK, 0)
-        early = background and isinstance(plain(known), RefreshAhead)
         early_by = HOWEVER_FRESH if again else self._early_by if early else 0
         return Question(self.ledger.generation, version, Want.FORCE if forced else Want.LEASE, early_by)
 
@@ -183,12 +184,14 @@ class SharedState(CacheState[K, V, E, C]):
         A call that was outrun decides again. In the background it loads for who waits for it.
         """
         key, flight = heard.key, heard.flight
-        if not is_attached(self.loads.traffic.get(key), flight):
+        if not is_attached(self.loads.traffic.get(key), flight) or self._is_of_before(heard):
             if heard.strategy is None:
                 flight.began_at = now
             else:
                 self.leave_flight(key, flight)
             return AGAIN
+        if flight.loan is not None:
+            flight.loan.is_heard = True
         known = self._take_in(now, key, heard.found, heard.asked_at)
         strategy = Strategy.STALE_IF_ERROR if heard.strategy is None else heard.strategy
         match look_up(self.policy, strategy, known, None, now):
@@ -206,6 +209,12 @@ class SharedState(CacheState[K, V, E, C]):
             case Load() | Join():
                 flight.began_at = now
                 return None
+
+    def _is_of_before(self, heard: Hearing[K, V, E, C]) -> bool:
+        """Say whether the store said this under a generation that is over, as was heard meanwhile."""
+        loan = heard.flight.loan
+        said = loan is not None and not isinstance(heard.found, NoAnswer)
+        return said and loan is not None and loan.generation != self.ledger.generation
 
     def _leave_load(self, heard: Hearing[K, V, E, C], decision: Revalidate[V, E]) -> Stale[K, V, E, C] | None:
         """Leave a load to the background, with the lease that was granted for it."""
@@ -226,14 +235,20 @@ class SharedState(CacheState[K, V, E, C]):
         return answer
 
     def checked(
-        self, now: int, key: K, unchecked: Unchecked[V, E], found: Found[V, Version], asked_at: int
+        self, now: int, key: K, callback: C, unchecked: Unchecked[V, E], found: Found[V, Version], asked_at: int
     ) -> Answer[V, E] | None:
-        """Give what stands now that the store was asked; None where the call has to decide again."""
+        """Give what stands now that the store was asked; None where the call has to decide again.
+
+        An early load that is due is left to the background.
+        """
         if self.closed or self._known(key) is not unchecked.known:
             return None
         known = self._take_in(now, key, found, asked_at)
+        if known is not None and _is_due_early(known, now):
+            self._give(ServeAndRefresh(known.answer), key, callback)
+            return known.answer
         decision = look_up(self.policy, Strategy.STALE_IF_ERROR, known, None, now)
-        return decision.answer if isinstance(decision, Serve | Check | ServeAndRefresh) else None
+        return decision.answer if isinstance(decision, Serve | Check) else None
 
     def _take_in(self, now: int, key: K, found: Found[V, Version], asked_at: int) -> Known[V, E, Version]:
         before = self._known(key)
@@ -329,7 +344,7 @@ class SharedState(CacheState[K, V, E, C]):
         """The store has ended the record, as this process has: nobody else has changed it."""
         known = self._known(key)
         if isinstance(known, Shared) and known.version == before:
-            self._keep(key, Shared(known.answer, known.until, known.entry, after), now)
+            self._keep(key, replace(known, version=after), now)
 
     def unvouched(self, key: K, until: int, now: int) -> None:
         """What was set here, fresh until ``until``, was told too late: it is kept for when a load fails, and no more.
@@ -340,30 +355,52 @@ class SharedState(CacheState[K, V, E, C]):
         if entry is not None and _ends_at(entry) == until:
             self._keep(key, expire(entry, now), now)
 
-    def meet(self, now: int, generation: bytes, asking: Collection[K]) -> bool:
+    def meet(self, now: int, generation: bytes) -> bool:
         """Take in the generation of the namespace; say whether another process has cleared all that was known.
 
         At the first contact what was loaded before is ended, and stays for when a load fails: others may have cleared.
-        Loads of the keys ``asking``, which ask at this moment, go on.
+        Who still asks the store goes on, and hears of it, too: to detach those as well would make each give back its
+        lease and take another; others, who wait for the first one to end, would take that for a load that failed.
         """
         known, self.ledger.generation = self.ledger.generation, generation
         if self.closed or generation == known or generation in self.ledger.drafts:
             return False
         if known is None:
-            self._end_all(now, asking)
+            self._end_all(now)
         else:
-            self.clear()
+            self._forget_begun()
         return known is not None
 
-    def _end_all(self, now: int, asking: Collection[K]) -> None:
+    def pay_everything(self, now: int, generation: bytes, clears: int) -> bool:
+        """The store was told of a clear; say whether that is all that was cleared here.
+
+        Where it was away meanwhile, what was loaded since is ended, as at the first contact: others may have cleared,
+        or have deleted what the clear took with it.
+        """
+        late = self.ledger.is_cleared_late
+        paid = self.ledger.pay_everything(generation, clears)
+        if late and not self.closed:
+            self._end_all(now)
+        return paid
+
+    def _forget_begun(self) -> None:
+        """Forget every key, and every load that has begun, but for those that still ask the store."""
+        for loads in self.places:
+            for job in list(loads.queue):
+                self.finish(job, Dropped(DELETED))
+            loads.clear_but(_asks)
+        self.entries.clear()
+
+    def _end_all(self, now: int) -> None:
         """End every answer that stands, but for what was set here; the loads that had begun are outrun."""
         for key in list(self.entries.stored):
             entry = self.entries.get(key)
             if entry is not None and not is_owed(self.ledger.owed, key):
                 self._keep(key, expire(entry, now), now)
         for loads in self.places:
-            for key in [key for key in loads.traffic if key not in asking]:
-                loads.outrun(key)
+            for key, found in list(loads.traffic.items()):
+                if not (isinstance(found, Running) and _asks(found.flight)):
+                    loads.outrun(key)
 
     def _known(self, key: K) -> Known[V, E, Version]:
         return cast("Known[V, E, Version]", self.entries.known(key)) if key in self.entries.stored else None
@@ -375,6 +412,17 @@ class SharedState(CacheState[K, V, E, C]):
         """Give how long the store's word is taken: shortened by jitter, so that processes do not ask all at once."""
         trust = self._second.trust_for
         return max(1, trust - int(trust * self.policy.jitter * self._draw()))
+
+
+def _asks(flight: Flight[V, E]) -> bool:
+    """Say whether a load still asks the store: its callback has not begun."""
+    return flight.loan is not None and not flight.loan.is_heard
+
+
+def _is_due_early(known: Known[V, E, Version], now: int) -> bool:
+    """Say whether a fresh value is due for its early load."""
+    entry = plain(known)
+    return isinstance(entry, RefreshAhead) and entry.until < now <= entry.fresh_until
 
 
 def _ends_at(entry: Entry[object, object] | None) -> int | None:

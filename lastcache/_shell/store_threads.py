@@ -21,10 +21,11 @@ Act: TypeAlias = Callable[[], object]
 class StoreThreads:
     """Runs what it is given, in its order, in as many threads as are needed, and no more than ``AT_MOST``."""
 
-    __slots__ = ("_acts", "_free", "_lock", "_running")
+    __slots__ = ("_acts", "_closed", "_free", "_lock", "_running")
 
     def __init__(self) -> None:
         self._acts = SimpleQueue[Act]()
+        self._closed = False
         self._lock = Lock()
         self._running = 0
         self._free = 0
@@ -37,6 +38,12 @@ class StoreThreads:
             self._acts.put(act)
         if starts:
             start_thread(self._serve, "lastcache-store", self._refused)
+
+    def close(self) -> None:
+        """End the threads that wait for more; what was given is still run, and so is what comes later."""
+        with self._lock:
+            self._closed = True
+            self._wake_one()
 
     def _refused(self, _why: str) -> None:
         with self._lock:
@@ -53,16 +60,28 @@ class StoreThreads:
         """Wait for an act; None where the thread is to end."""
         with self._lock:
             self._free += 1
-        act = self._wait(LINGER)
+            linger = 0.0 if self._closed else LINGER
+        act = self._wait(linger)
         with self._lock:
             self._free -= 1
             if act is None:
                 act = self._wait(0)
-            self._running -= act is None
+            if act is None:
+                self._running -= 1
+                self._wake_one()
         return act
+
+    def _wake_one(self) -> None:
+        """Let a thread that waits go on, once closed: as it ends, it wakes the next."""
+        if self._closed and self._free:
+            self._acts.put(_nothing)
 
     def _wait(self, seconds: float) -> Act | None:
         try:
             return self._acts.get(timeout=seconds)
         except Empty:
             return None
+
+
+def _nothing() -> None:
+    """Stand for an act, to wake a thread."""

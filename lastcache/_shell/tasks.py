@@ -172,6 +172,7 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         """Detach every flight, drop what is queued, and forget the entries; nothing is waited for."""
         self.guard.write(self._shut)
         self.settle_up()
+        self.store_threads.close()
         if self.second is not None:
             self.second.lose_debts(self)
 

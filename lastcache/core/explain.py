@@ -146,7 +146,7 @@ def explain(
     served past ``trusted_until`` is to be checked. While ``stands_until`` is not negative the decision is one of these.
     """
     decision: Decision[V, E] | Check[V, E] = demanded(policy, strategy, entry, traffic, now, max_stale)
-    if isinstance(decision, Serve) and trusted_until is not None and now > trusted_until:
+    if isinstance(decision, Serve | ServeAndRefresh) and trusted_until is not None and now > trusted_until:
         decision = Check(decision.answer)
     known = None if entry is None or dead(policy, entry, now) else entry
     ends_at = None if known is None or isinstance(known, NegativelyCached) else fresh_until(known)

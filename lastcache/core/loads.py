@@ -217,6 +217,14 @@ class Loads(Generic[K, F, J]):
         self.traffic.clear()
         self.queue.clear()
 
+    def clear_but(self, is_spared: Callable[[F], bool]) -> None:
+        """Do as ``clear`` does, but leave the flights that are spared as they are."""
+        for key, found in list(self.traffic.items()):
+            if not (isinstance(found, Running) and is_spared(found.flight)):
+                self._detach(key, found, self.forgotten)
+        for flight, job in list(self.kept.items()):
+            self._forget(flight, job)
+
     def unfinished(self) -> list[J]:
         """Give every job that somebody may wait for."""
         riding = [found.job for found in self.traffic.values() if found.job is not None]

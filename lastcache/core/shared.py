@@ -38,6 +38,7 @@ from lastcache.core.states import (
     RefreshAhead,
     Refused,
     Serve,
+    ServeAndRefresh,
     Shared,
     Stored,
     Strategy,
@@ -128,14 +129,14 @@ def look_up(
     Laws: ``now <= known.until`` implies ``Serve``. An entry that is not shared is decided by ``lookup`` alone.
     """
     decision = lookup(policy, strategy, plain(known), traffic, now)
-    if isinstance(known, Shared) and now > known.until and isinstance(decision, Serve):
+    if isinstance(known, Shared) and now > known.trusted_until and isinstance(decision, Serve | ServeAndRefresh):
         return Check(known.answer)
     return decision
 
 
 def trusted(entry: Entry[V, E], version: R | None, asked_at: int, trust: int) -> Shared[V, E, R]:
     """Take the store's word on ``entry``, that was asked for at ``asked_at``."""
-    return Shared(entry.answer, min(entry.until, asked_at + trust), entry, version)
+    return Shared(entry.answer, min(entry.until, asked_at + trust), entry, version, asked_at + trust)
 
 
 def adopt(  # noqa: C901  # the table above

@@ -159,12 +159,16 @@ Transition: TypeAlias = tuple[Answer[V, E], Entry[V, E] | None]
 @final
 @value
 class Shared(Generic[V_co, E_co, R_co]):
-    """An entry, trusted until ``until``: no later than it stands. ``version`` is that of the record it came from."""
+    """An entry, trusted until ``trusted_until``. ``version`` is that of the record it came from.
+
+    Its answer stands until ``until``: as long as that of the entry, and no longer than it is trusted.
+    """
 
     answer: Answer[V_co, E_co]
     until: int
     entry: Entry[V_co, E_co]
     version: R_co | None
+    trusted_until: int
 
 
 Known: TypeAlias = Entry[V, E] | Shared[V, E, R] | None

@@ -175,14 +175,15 @@ def value_of(text: str, *, stale: bool = False, err: str | None = None) -> Answe
 
 LOCAL: Final[dict[str, Known[str, str, str]]] = {
     "missing": None,
-    "trusted": Shared(value_of("v"), NOW + 5, Fresh(value_of("v"), NOW + 50), "v0"),
-    "unchecked": Shared(value_of("v"), NOW - 1, Fresh(value_of("v"), NOW + 50), "v0"),
+    "trusted": Shared(value_of("v"), NOW + 5, Fresh(value_of("v"), NOW + 50), "v0", NOW + 5),
+    "unchecked": Shared(value_of("v"), NOW - 1, Fresh(value_of("v"), NOW + 50), "v0", NOW - 1),
     "expired": Fresh(value_of("v"), NOW - 20),
     "extended, unchecked": Shared(
         value_of("v", stale=True, err="e0"),
         NOW - 1,
         Extended(value_of("v", stale=True, err="e0"), NOW + 5, NOW - 20, 30),
         "v0",
+        NOW - 1,
     ),
     "refused": Refused(Failure("e0"), NEVER, CachedValue("v", True, "e0"), NOW - 20, NOW - 20),  # noqa: FBT003
 }

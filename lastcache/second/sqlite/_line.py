@@ -50,14 +50,17 @@ class Line:
         try:
             yield
             self.connection.execute("COMMIT")
+        except GeneratorExit:
+            # An interrupt struck before its block began, and it is collected only now, perhaps inside another one.
+            raise
         except BaseException:
-            if self.connection.in_transaction:
-                self.undo()
+            self.undo()
             raise
 
     def undo(self) -> None:
-        """End a transaction that was not finished."""
-        self.connection.execute("ROLLBACK")
+        """End a transaction that was not finished, if there is one. It may be called again."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
 
 opening: Final = threading.RLock()

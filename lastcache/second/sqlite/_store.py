@@ -148,12 +148,18 @@ class SqliteStore:
     def _act(self, act: Callable[[Line], T]) -> T:
         line = self._line()
         with line.lock:
-            if line.connection.in_transaction:
+            try:
+                try:
+                    done = act(line)
+                    if line.written > self._log:
+                        tidy(line, self._file)
+                    return done
+                finally:
+                    line.undo()
+            except BaseException:
+                # An interrupt may have struck inside the first: whoever writes would wait for this thread's next call.
                 line.undo()
-            done = act(line)
-            if line.written > self._log:
-                tidy(line, self._file)
-            return done
+                raise
 
     def _line(self) -> Line:
         """Give this thread's connection to the file that the path leads to now."""
