@@ -25,12 +25,15 @@ from lastcache import CachedValue, Config, LastCache
 from lastcache._shell.facade import CacheBase
 from lastcache.core.states import Answer, Outcome
 from lastcache.events import Event, LoadStarted, Observer, Waited
+from lastcache.second import Second
 from lastcache.tasks import AsyncLastCache
 from lastcache.testing import ManualClock, ScriptedLoad
 from lastcache.testing.tasks import AsyncScriptedLoad
 from tests.kit import PATIENCE, error_of, gated, in_thread, result_of, ticks, until
 
 T = TypeVar("T")
+
+LONG: Final = timedelta(seconds=PATIENCE)
 
 Json: TypeAlias = Any
 Cache: TypeAlias = CacheBase[str, Json, str, Any]
@@ -134,11 +137,15 @@ class Stage(ABC):
         workers: int = 1,
         ttl_for: TtlFor | None = None,
         observer: Observer[str, str] | None = None,
+        second: Second[str, Json] | None = None,
         **options: Unpack[Options],
     ) -> Cache:
-        """Open a cache, with options in ticks, in which each key of ``expired`` has the expired value ``old``."""
+        """Open a cache, with options in ticks, in which each key of ``expired`` has the expired value ``old``.
+
+        It may be one of several, over one store that stands for that of several processes.
+        """
         config = Config(global_ttl=ticks(ttl), extend_ttl=ticks(extend), async_semaphore=workers, **options)
-        self.cache = await self.made(config, ttl_for, observer or self.hear)
+        self.cache = await self.made(config, ttl_for, observer or self.hear, second)
         for key in expired:
             self.cache.set(key, "old")
         if expired:
@@ -172,20 +179,28 @@ class Stage(ABC):
         """Wait for a refresh to raise."""
         return await self.start(lambda: self.refreshed(refresh)).error()
 
-    def asking(self, key: str, load: Load) -> Call[Answer[Json, str]]:
+    def asking(self, key: str, load: Load, cache: Cache | None = None) -> Call[Answer[Json, str]]:
         """Call ``load_or_store`` in a thread or task of its own."""
-        cache = self.cache
+        cache = cache or self.cache
         return self.start(lambda: self.ask(key, load, cache))
 
     @abstractmethod
-    async def made(self, config: Config, ttl_for: TtlFor | None, observer: Observer[str, str]) -> Cache: ...
+    async def made(
+        self,
+        config: Config,
+        ttl_for: TtlFor | None,
+        observer: Observer[str, str],
+        second: Second[str, Json] | None = None,
+    ) -> Cache: ...
 
     @abstractmethod
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         """Call ``load_or_store``."""
 
     @abstractmethod
-    async def ask_many(self, keys: Iterable[str], load: LoadMany) -> dict[str, Answer[Json, str]]:
+    async def ask_many(
+        self, keys: Iterable[str], load: LoadMany, cache: Cache | None = None
+    ) -> dict[str, Answer[Json, str]]:
         """Call ``load_or_store_many``."""
 
     @abstractmethod
@@ -193,6 +208,14 @@ class Stage(ABC):
 
     @abstractmethod
     async def refreshed(self, refresh: Any) -> Answer[Json, str]: ...
+
+    @abstractmethod
+    async def settled(self, cache: Cache, within: timedelta = LONG) -> bool:
+        """Call ``settled``."""
+
+    @abstractmethod
+    async def leave(self, cache: Cache) -> None:
+        """Leave the block of ``cache``, once more than it was entered here."""
 
     @abstractmethod
     def start(self, act: Callable[[], Coroutine[Any, Any, T]]) -> Call[T]:
@@ -267,15 +290,30 @@ class ThreadGated(Gated):
 class Threads(Stage):
     """``LastCache``, and a thread for whatever runs beside the scenario."""
 
-    async def made(self, config: Config, ttl_for: TtlFor | None, observer: Observer[str, str]) -> Cache:
-        return LastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for, observer=observer)
+    async def made(
+        self,
+        config: Config,
+        ttl_for: TtlFor | None,
+        observer: Observer[str, str],
+        second: Second[str, Json] | None = None,
+    ) -> Cache:
+        return LastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for, observer=observer, second=second)
 
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         return cast("LastCache[str, Json, str]", cache or self.cache).load_or_store(key, self.driven(load))
 
-    async def ask_many(self, keys: Iterable[str], load: LoadMany) -> dict[str, Answer[Json, str]]:
-        cache = cast("LastCache[str, Json, str]", self.cache)
-        return cache.load_or_store_many(keys, lambda own: drive(awaited(load(own))))
+    async def ask_many(
+        self, keys: Iterable[str], load: LoadMany, cache: Cache | None = None
+    ) -> dict[str, Answer[Json, str]]:
+        asked = cast("LastCache[str, Json, str]", cache or self.cache)
+        return asked.load_or_store_many(keys, lambda own: drive(awaited(load(own))))
+
+    async def settled(self, cache: Cache, within: timedelta = LONG) -> bool:
+        return cast("LastCache[str, Json, str]", cache).settled(within)
+
+    async def leave(self, cache: Cache) -> None:
+        with cast("LastCache[str, Json, str]", cache):
+            pass
 
     async def revalidation(self, cache: Cache, key: str, load: Load) -> Result[Any, str]:
         return cast("LastCache[str, Json, str]", cache).async_load_or_store(key, self.driven(load))
@@ -368,15 +406,32 @@ class Tasks(Stage):
         self.group = group
         self.caches = caches
 
-    async def made(self, config: Config, ttl_for: TtlFor | None, observer: Observer[str, str]) -> Cache:
-        cache = AsyncLastCache[str, Json, str](config, clock=self.clock, ttl_for=ttl_for, observer=observer)
+    async def made(
+        self,
+        config: Config,
+        ttl_for: TtlFor | None,
+        observer: Observer[str, str],
+        second: Second[str, Json] | None = None,
+    ) -> Cache:
+        cache = AsyncLastCache[str, Json, str](
+            config, clock=self.clock, ttl_for=ttl_for, observer=observer, second=second
+        )
         return await self.caches.enter_async_context(cache)
 
     async def ask(self, key: str, load: Load, cache: Cache | None = None) -> Answer[Json, str]:
         return await cast("AsyncLastCache[str, Json, str]", cache or self.cache).load_or_store(key, load)
 
-    async def ask_many(self, keys: Iterable[str], load: LoadMany) -> dict[str, Answer[Json, str]]:
-        return await cast("AsyncLastCache[str, Json, str]", self.cache).load_or_store_many(keys, load)
+    async def ask_many(
+        self, keys: Iterable[str], load: LoadMany, cache: Cache | None = None
+    ) -> dict[str, Answer[Json, str]]:
+        return await cast("AsyncLastCache[str, Json, str]", cache or self.cache).load_or_store_many(keys, load)
+
+    async def settled(self, cache: Cache, within: timedelta = LONG) -> bool:
+        return await cast("AsyncLastCache[str, Json, str]", cache).settled(within)
+
+    async def leave(self, cache: Cache) -> None:
+        async with cast("AsyncLastCache[str, Json, str]", cache):
+            pass
 
     async def revalidation(self, cache: Cache, key: str, load: Load) -> Result[Any, str]:
         return await cast("AsyncLastCache[str, Json, str]", cache).async_load_or_store(key, load)

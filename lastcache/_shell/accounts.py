@@ -144,15 +144,21 @@ class Accounts(Generic[K, V, E, C]):
         ledger = state_of(shell).ledger
         return ledger.is_there() and is_owed(ledger.owed, key) and not is_calling()
 
-    def pay(self, shell: Shell[K, V, E, C], key: K) -> None:
-        """Tell the store what ``key`` owes: what it is asked then is of after that."""
-        if not state_of(shell).ledger.owed.everything or self.tell_clear(shell):
-            self._tell_now(shell, key)
+    def pay(self, shell: Shell[K, V, E, C], keys: Iterable[K]) -> bool:
+        """Tell the store what ``keys`` owe: what it is asked then is of after that.
 
-    def pay_each(self, shell: Shell[K, V, E, C], keys: Iterable[K]) -> None:
-        """Tell the store what each of ``keys`` owes."""
-        for key in keys:
-            self.pay(shell, key)
+        Say whether that was done, or tried; not so where another thread tells it of one of them at this moment.
+        """
+        if state_of(shell).ledger.owed.everything and not self.tell_clear(shell):
+            return True
+        paid = [self._pay_one(shell, key) for key in keys]
+        return all(paid)
+
+    def _pay_one(self, shell: Shell[K, V, E, C], key: K) -> bool:
+        while (told := self._tell_one(shell, key)) is not False:
+            if told is None:
+                return False
+        return True
 
     def _tell_now(self, shell: Shell[K, V, E, C], key: K) -> None:
         """Tell the store what ``key`` owes; where another thread does so, wait until it has."""
@@ -224,11 +230,10 @@ class Accounts(Generic[K, V, E, C]):
         shell.guard.run(state.ledger.pay, key, change)
         if not isinstance(verdict, Kept) or not isinstance(change, SetTo):
             return
-        until = change.what.fresh_until
         if state.ledger.is_late(change) and change.what.version is None:
-            shell.guard.run(state.unvouched, key, until, told_at)
+            shell.guard.run(state.unvouched, key, change.what.answer, told_at)
         else:
-            shell.guard.run(state.vouched, key, until, verdict.version, told_at)
+            shell.guard.run(state.vouched, key, change.what.answer, verdict.version, told_at)
 
     def _generation(self, shell: Shell[K, V, E, C]) -> bytes | None:
         """Give the generation of the namespace; where none is known yet, ask for it."""

@@ -60,7 +60,7 @@ class Job(Generic[K, V, E, C]):
     ``context`` is that of the reader, who came at ``since``, in seconds of the place's timer.
     ``landing`` is how it ended. ``waiting`` has what is called then, so that who waits looks at it.
     ``refresh`` is what its place gives to who may wait for it: there once somebody asked.
-    ``absorbed`` are jobs that are told how this one ends. ``loan`` is the lease that it may load under, if it has one.
+    ``absorbed`` are jobs that are told how this one ends.
     """
 
     __slots__ = (
@@ -70,7 +70,6 @@ class Job(Generic[K, V, E, C]):
         "context",
         "key",
         "landing",
-        "loan",
         "refresh",
         "since",
         "waiting",
@@ -85,7 +84,6 @@ class Job(Generic[K, V, E, C]):
         self.refresh: object = None
         self.waiting: list[Callable[[], object]] = []
         self.absorbed: list[Job[K, V, E, C]] = []
-        self.loan: Loan | None = None
 
     def release(self) -> None:
         """Let go of what the load needed: who waits may hold the job for long."""

@@ -191,7 +191,6 @@ class CacheState(Generic[K, V, E, C]):
             return False
         flight.began_at, flight.carries = now, job
         if self.loads.start(job, job.key, flight):
-            flight.loan, job.loan = job.loan, None
             return True
         flight.began_at = flight.carries = None
         self.finish(job, Dropped(CHANGED))

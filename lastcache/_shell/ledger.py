@@ -25,13 +25,14 @@ class Body(NamedTuple):
     """A value that was set, as the store is told of it: fresh until an instant of the cache's clock.
 
     ``version`` is that of the record as far as it was known then. ``outage`` counts the outages of before; None where
-    the store was away.
+    the store was away. ``answer`` is what the entry gives that was made of it: so it is known again.
     """
 
     body: bytes
     fresh_until: int
     version: Version | None
     outage: int | None
+    answer: object = None
 
 
 Change: TypeAlias = Debt[Body]

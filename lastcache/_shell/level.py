@@ -5,6 +5,7 @@ It decides nothing, and knows no entry. What the user's codec, key function or s
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, cast, final
 
 from returns.result import Failure, Result, Success
@@ -205,6 +206,8 @@ class Level(Generic[K, V]):
             case Same(fresh_for):
                 return Heard(shared.Same(nanoseconds(fresh_for)), None)
             case Held(grant=grant) | Gone(grant=grant) | Absent(grant):
+                if isinstance(grant, Busy) and not isinstance(cast("object", grant.ends_in), timedelta):
+                    raise TypeError(f"a store must say how long a lease lasts; it answered {told!r}")
                 if isinstance(grant, Lease) and question.generation is not None:
                     name = record_name(self._namespace, question.generation, form)
                     loan.lease = Loaned(name, question.generation, grant)
@@ -242,8 +245,11 @@ class Level(Generic[K, V]):
         return Release(self._namespace, lease.name, lease.generation, lease.lease)
 
     def spoil(self, lease: Loaned) -> Tell:
-        """End the record of a value that cannot be shared: what is there is not what this process has."""
-        return Expire(self._namespace, lease.name, lease.generation, self._remembered_for)
+        """End the record of a value that cannot be shared: what is there is not what this process has.
+
+        Under its lease, as a fill: what was written there meanwhile is newer.
+        """
+        return Expire(self._namespace, lease.name, lease.generation, self._remembered_for, lease.lease)
 
     def word_of(self, form: bytes, generation: bytes, change: Change, now: int, *, late: bool) -> Tell:
         """Write a change as the store is told of it. A late set must not undo what others have written since."""
@@ -296,6 +302,11 @@ class Level(Generic[K, V]):
         try:
             return cast("Result[T, StoreFailure]", _checked(call()))
         except Exception as err:
+            return Failure(StoreFailure(Trouble.BROKEN, repr(err)))
+        except BaseException as err:
+            # In a thread of our own nobody is meant to be interrupted, and a task waits for its answer.
+            if not threading.current_thread().name.startswith("lastcache-"):
+                raise
             return Failure(StoreFailure(Trouble.BROKEN, repr(err)))
         finally:
             HERE.busy = False

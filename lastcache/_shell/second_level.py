@@ -11,7 +11,7 @@ from typing import Final, TypeVar, cast, final
 
 from returns.result import Failure, Result
 
-from lastcache._shell.accounts import Accounts
+from lastcache._shell.accounts import LONGEST, SHORTEST, Accounts
 from lastcache._shell.flight import Again, Flight, Stale, Unchecked
 from lastcache._shell.ledger import Loaned
 from lastcache._shell.level import Heard, Loan, Question
@@ -32,6 +32,9 @@ C = TypeVar("C")
 
 FIRST_PAUSE: Final = 0.005
 """The seconds after which a load that another process makes is asked for again, at first."""
+
+PATIENCE: Final = 1.0
+"""The seconds for which a load waits at most for another thread to tell the store of its key."""
 
 GREETINGS: Final = 3
 """How often in a row the generation may have changed before a call goes on as if the store were away."""
@@ -56,8 +59,6 @@ class SecondLevel(Accounts[K, V, E, C]):
         It waits for one load of another process at most. Without a strategy the load is in the background.
         """
         loan = flight.loan = flight.loan or Loan()
-        if loan.lease is not None:
-            return None
         self.level.form_of(key)
         waiting = _Waiting(place.timer, self.level.policy.lease_for / 1_000_000_000)
         try:
@@ -65,7 +66,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         finally:
             if waiting.took is not None:
                 shell.reports.of_store(WaitedElsewhere, key, waiting.took)
-        if step is not None and flight.loan is loan:
+        if step is not None:
             await self.give_back(shell, place, loan)
         # In the background it loads all the same: somebody may wait for that very callback.
         return None if strategy is None and isinstance(step, Again) else step
@@ -82,7 +83,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         state, again = shared_state(place), False
         while True:
             forced = loan.forced or waiting.is_over
-            ask = partial(state.question, background=load.strategy is None, forced=forced, again=again)
+            ask = partial(state.question, strategy=load.strategy, forced=forced, again=again)
             question = await self._question(shell, place, load.key, ask)
             asked_at = shell.clock()
             heard = await self._ask(shell, place, load.key, question, loan)
@@ -103,9 +104,16 @@ class SecondLevel(Accounts[K, V, E, C]):
         """Say what to ask; the store is told first of what this process did to the key."""
         question = shell.guard.run_now(ask, key)
         if question is None and self.owes(shell, key):
-            await place.call_store(partial(self.pay, shell, key))
+            await self.pay_first(shell, place, [key])
             question = shell.guard.run_now(ask, key)
         return question
+
+    async def pay_first(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], keys: "list[K]") -> None:
+        """Have the store told what ``keys`` owe before it is asked for them; who tells it already is waited for."""
+        ends_at, pause = place.timer() + PATIENCE, SHORTEST
+        while not await place.call_store(partial(self.pay, shell, keys)) and place.timer() < ends_at:
+            await place.pause(pause)
+            pause = min(2 * pause, LONGEST)
 
     def hear(
         self, shell: Shell[K, V, E, C], state: SharedState[K, V, E, C], heard: Hearing[K, V, E, C]

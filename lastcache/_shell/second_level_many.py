@@ -112,7 +112,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
         """
         owing = [key for key in keys if self.owes(shell, key)]
         if owing:
-            await place.call_store(partial(self.pay_each, shell, owing))
+            await self.pay_first(shell, place, owing)
         ask = shared_state(place).question
         asked = {key: found for key in keys if (found := shell.guard.run_now(ask, key)) is not None}
         if len(asked) < len(keys):

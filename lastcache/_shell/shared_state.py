@@ -13,7 +13,7 @@ from lastcache._shell.ledger import Body, Ledger
 from lastcache._shell.level import Loan, Question
 from lastcache.config import Config
 from lastcache.core.explain import StoreWord
-from lastcache.core.owed import SetTo, Told, is_owed
+from lastcache.core.owed import SetTo, Told
 from lastcache.core.shared import (
     Found,
     Gone,
@@ -34,7 +34,6 @@ from lastcache.core.states import (
     Join,
     Known,
     Load,
-    NegativelyCached,
     Outcome,
     RefreshAhead,
     Revalidate,
@@ -119,16 +118,7 @@ class SharedState(CacheState[K, V, E, C]):
             return unchecked
         # A value that is past its freshness is given ahead of its load once the store has had its word.
         asks = strategy is not Strategy.STALE_IF_ERROR and self._asks_first(key)
-        step = super().decide(now, Strategy.STALE_IF_ERROR if asks else strategy, key, callback, flight)
-        if step is flight:
-            self._take_loan(key, flight)
-        return step
-
-    def _take_loan(self, key: K, flight: Flight[V, E]) -> None:
-        """Load under the lease of the job that is taken over, if it has one."""
-        job = self.loads.carried(key, flight)
-        if job is not None and job.loan is not None:
-            flight.loan, job.loan = job.loan, None
+        return super().decide(now, Strategy.STALE_IF_ERROR if asks else strategy, key, callback, flight)
 
     def stand_in(self, now: int, strategy: Strategy, key: K, callback: C) -> Answer[V, E] | Stale[K, V, E, C] | None:
         """Give what need not wait; what has to be asked for must."""
@@ -158,20 +148,28 @@ class SharedState(CacheState[K, V, E, C]):
         return decision.answer if isinstance(decision, Serve) else None
 
     def question(
-        self, now: int, key: K, *, background: bool = False, forced: bool = False, again: bool = False
+        self,
+        now: int,
+        key: K,
+        strategy: Strategy | None = Strategy.STALE_IF_ERROR,
+        *,
+        forced: bool = False,
+        again: bool = False,
     ) -> Question | None:
         """Say what to ask the store about ``key``; None where it must not be asked.
 
-        ``again``: it has answered with what is of no use here, such as a value that has ended by the clock of this
-        process. Then a lease is asked for, however fresh the store takes that to be.
+        A load in the background has no strategy. No lease is asked for where the load is left to the background, which
+        asks by itself: a lease that waits in a queue would keep other processes waiting.
+        ``again``: the store has answered with what is of no use here, such as a value that has ended by the clock of
+        this process. Then a lease is asked for, however fresh the store takes that to be.
         """
         if self.closed or not self.ledger.may_ask(key):
             return None
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
-        early = background and _is_due_early(known, now)
-        decision = look_up(self.policy, Strategy.STALE_IF_ERROR, known, None, now)
-        if isinstance(decision, Check | Serve) and not early:
+        early = strategy is None and _is_due_early(known, now)
+        decision = look_up(self.policy, strategy or Strategy.STALE_IF_ERROR, known, None, now)
+        if isinstance(decision, Check | Serve | Revalidate) and not early:
             return Question(self.ledger.generation, version, Want.LOOK, 0)
         early_by = HOWEVER_FRESH if again else self._early_by if early else 0
         return Question(self.ledger.generation, version, Want.FORCE if forced else Want.LEASE, early_by)
@@ -205,7 +203,8 @@ class SharedState(CacheState[K, V, E, C]):
                     self._keep(key, left_to_others(known, heard.asked_at, self._trust()), now)
                 return self._land_unloaded(key, flight, answer)
             case Revalidate() as decision:
-                return self._leave_load(heard, decision)
+                self.leave_flight(key, flight)
+                return self._give(decision, key, heard.callback)
             case Load() | Join():
                 flight.began_at = now
                 return None
@@ -215,15 +214,6 @@ class SharedState(CacheState[K, V, E, C]):
         loan = heard.flight.loan
         said = loan is not None and not isinstance(heard.found, NoAnswer)
         return said and loan is not None and loan.generation != self.ledger.generation
-
-    def _leave_load(self, heard: Hearing[K, V, E, C], decision: Revalidate[V, E]) -> Stale[K, V, E, C] | None:
-        """Leave a load to the background, with the lease that was granted for it."""
-        flight, loan = heard.flight, heard.flight.loan
-        self.leave_flight(heard.key, flight)
-        given = cast("Stale[K, V, E, C] | None", self._give(decision, heard.key, heard.callback))
-        if given is not None and given.job.loan is None and loan is not None and loan.lease is not None:
-            given.job.loan, flight.loan = loan, None
-        return given
 
     def leave_flight(self, key: K, flight: Flight[V, E]) -> None:
         """Give up a flight that ran no callback: whoever waits for it decides again."""
@@ -299,7 +289,7 @@ class SharedState(CacheState[K, V, E, C]):
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
         ends_at = fresh_until(entry)
-        change = Told.EXPIRE if body is None else SetTo(Body(body, ends_at, version, self.ledger.outage))
+        change = Told.EXPIRE if body is None else SetTo(Body(body, ends_at, version, self.ledger.outage, entry.answer))
         self.ledger.owe(key, change)
         return self._outrun(key), self._keep(key, trusted(entry, version, now, self._trust()), now)
 
@@ -328,12 +318,11 @@ class SharedState(CacheState[K, V, E, C]):
             self.ledger.owe_everything()
         return super().clear()
 
-    def vouched(self, key: K, until: int, version: Version, told_at: int) -> None:
-        """The store has the value that was set here, fresh until ``until``: it has this version there."""
+    def vouched(self, key: K, answer: object, version: Version, told_at: int) -> None:
+        """The store has the value that was set here, which ``answer`` gives: it has this version there."""
         known = self._known(key)
-        entry = plain(known)
-        if entry is not None and isinstance(known, Shared) and _ends_at(entry) == until:
-            self._keep(key, trusted(entry, version, told_at, self._trust()), told_at)
+        if isinstance(known, Shared) and known.answer is answer:
+            self._keep(key, trusted(known.entry, version, told_at, self._trust()), told_at)
 
     def version_of(self, key: K) -> Version | None:
         """Give the version of the record that is known of ``key``."""
@@ -346,13 +335,13 @@ class SharedState(CacheState[K, V, E, C]):
         if isinstance(known, Shared) and known.version == before:
             self._keep(key, replace(known, version=after), now)
 
-    def unvouched(self, key: K, until: int, now: int) -> None:
-        """What was set here, fresh until ``until``, was told too late: it is kept for when a load fails, and no more.
+    def unvouched(self, key: K, answer: object, now: int) -> None:
+        """What was set here, which ``answer`` gives, was told too late: it is kept for when a load fails, and no more.
 
         Another process may have set a newer one, and the store could only be told to end what it has.
         """
         entry = plain(self._known(key))
-        if entry is not None and _ends_at(entry) == until:
+        if entry is not None and entry.answer is answer:
             self._keep(key, expire(entry, now), now)
 
     def meet(self, now: int, generation: bytes) -> bool:
@@ -395,12 +384,17 @@ class SharedState(CacheState[K, V, E, C]):
         """End every answer that stands, but for what was set here; the loads that had begun are outrun."""
         for key in list(self.entries.stored):
             entry = self.entries.get(key)
-            if entry is not None and not is_owed(self.ledger.owed, key):
+            if entry is not None and not self._is_set_and_owed(key, entry):
                 self._keep(key, expire(entry, now), now)
         for loads in self.places:
             for key, found in list(loads.traffic.items()):
                 if not (isinstance(found, Running) and _asks(found.flight)):
                     loads.outrun(key)
+
+    def _is_set_and_owed(self, key: K, entry: Entry[V, E]) -> bool:
+        """Say whether ``entry`` was set here, and is what the store is still to be told."""
+        debt = self.ledger.owed.keys.get(key)
+        return isinstance(debt, SetTo) and debt.what.answer is entry.answer
 
     def _known(self, key: K) -> Known[V, E, Version]:
         return cast("Known[V, E, Version]", self.entries.known(key)) if key in self.entries.stored else None
@@ -423,8 +417,3 @@ def _is_due_early(known: Known[V, E, Version], now: int) -> bool:
     """Say whether a fresh value is due for its early load."""
     entry = plain(known)
     return isinstance(entry, RefreshAhead) and entry.until < now <= entry.fresh_until
-
-
-def _ends_at(entry: Entry[object, object] | None) -> int | None:
-    """Give the end of the value's freshness; None where there is no value."""
-    return None if entry is None or isinstance(entry, NegativelyCached) else fresh_until(entry)

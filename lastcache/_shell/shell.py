@@ -283,8 +283,6 @@ class Shell(Generic[K, V, E, C]):
     def _release(self, ending: Job[K, V, E, C]) -> None:
         for job in ending.everyone():
             job.release()
-            if self.second is not None and job.loan is not None:
-                self.second.leave_lease(self, job.loan)
             self._report_dropped(job)
 
     def _report_dropped(self, job: Job[K, V, E, C]) -> None:

@@ -159,7 +159,7 @@ def adopt(  # noqa: C901  # the table above
         case Held(held, fresh_for, newer):
             if fresh_for < 0 and entry is not None and not isinstance(entry, NegativelyCached):
                 if version == newer:
-                    return _confirmed(entry, version, asked_at + fresh_for, asked_at, trust)
+                    return trusted(entry, version, asked_at, trust)
                 if not isinstance(known, Shared) and fresh_until(entry) >= asked_at + fresh_for:
                     return known
             received: Stored[V, E] = _received(policy, held, asked_at + fresh_for, now)

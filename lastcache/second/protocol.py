@@ -195,13 +195,14 @@ class Forget(NamedTuple):
 @final
 class Expire(NamedTuple):
     """End the freshness of the record, whose body stays; every lease is outrun. What is absent becomes a tombstone
-    without a word: no older load may fill it.
+    without a word: no older load may fill it. With a ``lease``, only where a fill under it would count.
     """
 
     namespace: bytes
     name: bytes
     generation: bytes
     keep_for: timedelta
+    lease: Lease | None = None
 
 
 @final

@@ -148,7 +148,9 @@ def _grant(head: Head | None, ask: Ask, moment: Moment, epochs: Epochs) -> tuple
     return Lease(before.epoch, number), leased
 
 
-def written(head: Head | None, tell: Tell, moment: Moment, epochs: Epochs) -> Head | None:
+def written(  # noqa: C901  # a table
+    head: Head | None, tell: Tell, moment: Moment, epochs: Epochs
+) -> Head | None:
     """Say what the head of a record becomes by ``tell``; None where that is outrun."""
     match tell:
         case Fill():
@@ -159,6 +161,8 @@ def written(head: Head | None, tell: Tell, moment: Moment, epochs: Epochs) -> He
             return _put(head, tell, moment, epochs)
         case Forget():
             return _outran(head, epochs)._replace(word=Word.DELETED, kept_until=moment.after(tell.keep_for))
+        case Expire(lease=lease) if lease is not None and not _counts(head, lease):
+            return None
         case Expire():
             ended = _outran(head, epochs)
             return ended._replace(
@@ -178,6 +182,10 @@ def _filled(head: Head | None, fill: Fill, moment: Moment) -> Head | None:
         word=Word.DELETED if fill.body is None else Word.BODY,
     )
     return _unheld(filled) if head.holder <= fill.lease.number else filled
+
+
+def _counts(head: Head | None, lease: Lease) -> bool:
+    return head is not None and head.epoch == lease.epoch and head.floor < lease.number <= head.number
 
 
 def _released(head: Head | None, release: Release) -> Head | None:
