@@ -31,7 +31,7 @@ from lastcache.core.away import Away
 from lastcache.core.owed import SetTo, Told, is_owed
 from lastcache.events import ChangedElsewhere, StoreAway, StoreBack, StoreSkipped
 from lastcache.second.options import Second
-from lastcache.second.protocol import Kept, StoreFailure, Trouble, Verdict
+from lastcache.second.protocol import Outrun, Put, StoreFailure, Tell, Trouble, Verdict, Version
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -87,19 +87,19 @@ class Accounts(Generic[K, V, E, C]):
         if isinstance(body, str):
             shell.reports.of_store(StoreSkipped, key, body)
         stored = None if isinstance(body, str) else body
-        self._change(shell, key, partial(shell.write_now, state.set_and_owe, key, value, ttl, stored))
+        self._change(shell, key, lambda: shell.write_now(state.set_and_owe, key, value, ttl, stored))
 
     def expire(self, shell: Shell[K, V, E, C], key: K) -> None:
         """End the freshness of ``key``."""
         shell.check_open()
         self.level.form_of(key)
-        self._change(shell, key, partial(shell.write_now, state_of(shell).expire_and_owe, key))
+        self._change(shell, key, lambda: shell.write_now(state_of(shell).expire_and_owe, key))
 
     def delete(self, shell: Shell[K, V, E, C], key: K) -> None:
         """Forget ``key``."""
         shell.check_open()
         self.level.form_of(key)
-        self._change(shell, key, partial(shell.write, state_of(shell).delete_and_owe, key))
+        self._change(shell, key, lambda: shell.write(state_of(shell).delete_and_owe, key))
 
     def clear(self, shell: Shell[K, V, E, C]) -> None:
         """Forget every key."""
@@ -201,11 +201,15 @@ class Accounts(Generic[K, V, E, C]):
             if told.failure().trouble is Trouble.FULL:
                 self._shrink(shell, changes, told.failure())
             return False
-        for (key, change), verdict, version in zip(changes, told.unwrap(), before, strict=True):
-            self._take_verdict(shell, key, change, verdict, now, generation)
-            if change is Told.EXPIRE and isinstance(verdict, Kept):
-                shell.guard.run(state.reversioned, key, version, verdict.version, now)
+        for (key, change), tell, verdict, version in zip(changes, tells, told.unwrap(), before, strict=True):
+            # What was told under another generation is told once more under that which there is.
+            if not self._is_refused(shell, tell, verdict, generation):
+                self._take_verdict(shell, key, change, verdict, version, now)
         return True
+
+    def _is_refused(self, shell: Shell[K, V, E, C], tell: Tell, verdict: Verdict, generation: bytes) -> bool:
+        """Say whether ``tell`` was refused for its generation: nothing newer may be there, and there is another one."""
+        return isinstance(verdict, Outrun) and not _may_be_outrun(tell) and self._greet(shell) != generation
 
     def _shrink(self, shell: Shell[K, V, E, C], changes: "list[tuple[K, Change]]", failure: StoreFailure) -> None:
         """Tell a full store, in place of a value, that the record has ended: that takes no room."""
@@ -220,17 +224,16 @@ class Accounts(Generic[K, V, E, C]):
         key: K,
         change: Change,
         verdict: Verdict,
+        before: Version | None,
         told_at: int,
-        generation: bytes,
     ) -> None:
         state = state_of(shell)
-        if not isinstance(verdict, Kept) and not state.ledger.is_late(change) and self._greet(shell) != generation:
-            # It was told under another generation: it is told once more under that which there is.
+        shell.guard.run(partial(state.ledger.pay, key, change, outran=isinstance(verdict, Outrun)))
+        if isinstance(verdict, Outrun) or change is Told.DELETE:
             return
-        shell.guard.run(state.ledger.pay, key, change)
-        if not isinstance(verdict, Kept) or not isinstance(change, SetTo):
-            return
-        if state.ledger.is_late(change) and change.what.version is None:
+        if not isinstance(change, SetTo):
+            shell.guard.run(state.reversioned, key, before, verdict.version, told_at)
+        elif state.ledger.is_late(change) and change.what.version is None:
             shell.guard.run(state.unvouched, key, change.what.answer, told_at)
         else:
             shell.guard.run(state.vouched, key, change.what.answer, verdict.version, told_at)
@@ -367,6 +370,11 @@ class Accounts(Generic[K, V, E, C]):
 def state_of(shell: Shell[K, V, E, C]) -> SharedState[K, V, E, C]:
     """Give the state of a cache that has a second level."""
     return cast("SharedState[K, V, E, C]", shell.state)
+
+
+def _may_be_outrun(tell: Tell) -> bool:
+    """Say whether something newer may be there than what is told."""
+    return isinstance(tell, Put) and tell.only_if is not None
 
 
 def _may_tell(shell: Shell[K, V, E, C]) -> bool:

@@ -25,7 +25,8 @@ class Body(NamedTuple):
     """A value that was set, as the store is told of it: fresh until an instant of the cache's clock.
 
     ``version`` is that of the record as far as it was known then. ``outage`` counts the outages of before; None where
-    the store was away. ``answer`` is what the entry gives that was made of it: so it is known again.
+    the store was away. ``answer`` is what the entry gives that was made of it: so it is known again. ``ended``: its key
+    was expired since.
     """
 
     body: bytes
@@ -33,6 +34,7 @@ class Body(NamedTuple):
     version: Version | None
     outage: int | None
     answer: object = None
+    ended: bool = False
 
 
 Change: TypeAlias = Debt[Body]
@@ -122,7 +124,7 @@ class Ledger(Generic[K]):
         """Write down that ``key`` was expired: a value that is still to be told is told as one that has ended."""
         known = self.owed.keys.get(key)
         if isinstance(known, SetTo):
-            self.owe(key, SetTo(known.what._replace(fresh_until=min(known.what.fresh_until, now - 1))))
+            self.owe(key, SetTo(known.what._replace(fresh_until=min(known.what.fresh_until, now - 1), ended=True)))
         else:
             self.owe(key, Told.EXPIRE)
 
@@ -161,9 +163,15 @@ class Ledger(Generic[K]):
             if self.claimed.get(key) is me:
                 del self.claimed[key]
 
-    def pay(self, key: K, change: Change) -> None:
-        """The store was told of ``change``."""
-        self.owed = paid(self.owed, key, change)
+    def pay(self, key: K, change: Change, *, outran: bool = False) -> None:
+        """The store was told of ``change``; ``outran``: it has something newer.
+
+        Where the key was expired since it was set, that is still to be told.
+        """
+        if outran and isinstance(change, SetTo) and change.what.ended and self.owed.keys.get(key) is change:
+            self.owe(key, Told.EXPIRE)
+        else:
+            self.owed = paid(self.owed, key, change)
 
     def write(self, generation: bytes) -> int:
         """Write down the generation that the store is about to be told; say how often all was cleared until now."""

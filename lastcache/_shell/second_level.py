@@ -131,6 +131,8 @@ class SecondLevel(Accounts[K, V, E, C]):
         """Ask the store whether an answer is still its own; None where the call has to decide again."""
         state = shared_state(place)
         question = await self._question(shell, place, key, state.question)
+        if question is not None and question.want is not Want.LOOK:
+            return None
         asked_at = shell.clock()
         heard = await self._ask(shell, place, key, question, Loan())
         self.report_change(shell, state, key, heard.found)

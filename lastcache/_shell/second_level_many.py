@@ -17,7 +17,7 @@ from lastcache._shell.shell import Shell
 from lastcache.core.shared import NoAnswer
 from lastcache.core.states import Strategy
 from lastcache.events import StoreUnread
-from lastcache.second.protocol import Busy, Cleared, StoreFailure, Tell
+from lastcache.second.protocol import Busy, Cleared, StoreFailure, Tell, Want
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,7 +84,11 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
     ) -> Mapping[K, Heard[V]]:
         """Ask the store in one message; what it was not asked, or did not answer, is what was heard of that key."""
         nothing = dict.fromkeys(keys, Heard[V](NoAnswer(), None))
-        asked = await self._questions(shell, place, keys)
+        asked = {
+            key: question
+            for key, question in (await self._questions(shell, place, keys)).items()
+            if question.want is Want.LOOK or key in batch.own
+        }
         questions = [(self.level.form_of(key), question, _loan_of(batch, key)) for key, question in asked.items()]
         for _ in range(2):
             if not questions:

@@ -740,7 +740,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--keep-going", action="store_true", help="count what is broken instead of ending with it")
     options = parser.parse_args(arguments)
     began, found = time.monotonic(), dict[str, list[int]]()
+    walks = 0
     for seed in range(options.seed, options.seed + options.walks):
+        walks += 1
         result = broken_by(seed)
         if result is not None:
             found.setdefault(result[0].law, []).append(seed)
@@ -751,7 +753,7 @@ def main(arguments: Sequence[str]) -> int:
         again = broken_by(seeds[0], steps)
         assert again is not None
         print(f"\n{law}: {len(seeds)} walks: {seeds[:8]}", again[1].setting, steps, *again[1].log, again[0], sep="\n")  # noqa: T201
-    print(f"{seed - options.seed + 1} walks in {time.monotonic() - began:.1f} s")  # noqa: T201
+    print(f"{walks} walks in {time.monotonic() - began:.1f} s")  # noqa: T201
     return 1 if found else 0
 
 

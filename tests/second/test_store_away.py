@@ -18,7 +18,7 @@ RUBBISH: Final[list[Any]] = [
     Success([]),
     Success([None]),
     Success([Absent(None), Absent(None)]),
-    Success([Absent(Busy(1, None))]),  # type: ignore[arg-type]  # the very purpose
+    Success([Absent(Busy(1, None))]),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # under test
     Failure("no StoreFailure"),
     NOBODY,
 ]
