@@ -19,6 +19,9 @@ from tests.shells import LOOPS, Stage, each_of, perform
 
 __all__ = ["cache_kit"]
 
+collect_ignore = ["benchmarks/plots.py"]
+"""What draws takes long to import, and has no doctest."""
+
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("quick", deadline=None, max_examples=15)

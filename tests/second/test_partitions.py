@@ -76,7 +76,7 @@ def nothing() -> None:
     """Let a message pass."""
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_walks_keep_every_promise(seed: int) -> None:
     """Whatever is cut, lost and written, and whenever: each call is answered, and by nothing that is over."""
     for walk in range(50 * seed, 50 * seed + 50):

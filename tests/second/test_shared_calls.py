@@ -144,7 +144,7 @@ def cases(*slow: int) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("row", "turn"), cases(2))
+@pytest.mark.parametrize(("row", "turn"), cases(1, 2))
 async def test_a_call_that_waits(stage: Stage, store: Shared, row: Row, turn: int) -> None:
     """A call that waits for its load takes the store's word first, and calls the source only where that is none."""
     told = await scene(stage, store, row)
@@ -156,6 +156,7 @@ async def test_a_call_that_waits(stage: Stage, store: Shared, row: Row, turn: in
         assert told.asker.cache.peek("k").map(lambda cached: cached.value).value_or(GONE) == row.kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "turn"), cases(1, 2))
 async def test_a_call_that_revalidates(stage: Stage, store: Shared, row: Row, turn: int) -> None:
     """A call that revalidates gives what is stale or unchecked ahead, and what the waiting call gives behind it."""
