@@ -11,6 +11,7 @@ it, and so nobody waits for a word that is not on the way.
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from threading import Lock
@@ -108,7 +109,7 @@ class Accounts(Generic[K, V, E, C]):
             if _may_tell(shell):
                 self.tell_clear(shell)
         finally:
-            self.wake_if_owing(shell)
+            self._leave_to_sender(shell)
 
     def _change(self, shell: Shell[K, V, E, C], key: K, write: Callable[[], object]) -> None:
         """Make a change of ``key``, and have the store told of it, before this returns if that can be.
@@ -124,7 +125,15 @@ class Accounts(Generic[K, V, E, C]):
             if _may_tell(shell):
                 self._tell_now(shell, key)
         finally:
+            self._leave_to_sender(shell)
+
+    def _leave_to_sender(self, shell: Shell[K, V, E, C]) -> None:
+        """Have the sender tell what is left; from inside a change, as soon as that is complete."""
+        guard = inside()
+        if guard is None:
             self.wake_if_owing(shell)
+        else:
+            guard.put_off(partial(self.wake_if_owing, shell))
 
     def wake_if_owing(self, shell: Shell[K, V, E, C]) -> None:
         """Have the sender look at what is owed, if anything is."""
@@ -331,10 +340,11 @@ class Accounts(Generic[K, V, E, C]):
 
     def _send_leases(self, shell: Shell[K, V, E, C]) -> float:
         level, state = self.level, state_of(shell)
-        lease = state.ledger.loaned.popleft()
-        told = level.tell([level.release(lease)])
-        if isinstance(told, Failure):
-            self.fail(shell, told.failure())
+        with suppress(IndexError):
+            lease = state.ledger.loaned.popleft()
+            told = level.tell([level.release(lease)])
+            if isinstance(told, Failure):
+                self.fail(shell, told.failure())
         return 0.0
 
     def flush(self, shell: Shell[K, V, E, C]) -> None:

@@ -4,6 +4,7 @@ As in ``inflight``, here is what happens under the guard, and nothing else. The 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Generic, NamedTuple, TypeVar, cast, final
 
@@ -383,13 +384,18 @@ class SharedState(CacheState[K, V, E, C]):
     def _end_all(self, now: int) -> None:
         """End every answer that stands, but for what was set here; the loads that had begun are outrun."""
         for key in list(self.entries.stored):
-            entry = self.entries.get(key)
-            if entry is not None and not self._is_set_and_owed(key, entry):
-                self._keep(key, expire(entry, now), now)
+            with suppress(Exception):  # The key's own error, which is no business of the others.
+                self._end_one(now, key)
         for loads in self.places:
             for key, found in list(loads.traffic.items()):
                 if not (isinstance(found, Running) and _asks(found.flight)):
-                    loads.outrun(key)
+                    with suppress(Exception):
+                        loads.outrun(key)
+
+    def _end_one(self, now: int, key: K) -> None:
+        entry = self.entries.get(key)
+        if entry is not None and not self._is_set_and_owed(key, entry):
+            self._keep(key, expire(entry, now), now)
 
     def _is_set_and_owed(self, key: K, entry: Entry[V, E]) -> bool:
         """Say whether ``entry`` was set here, and is what the store is still to be told."""

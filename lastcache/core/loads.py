@@ -7,6 +7,7 @@ interrupt finds both or neither changed.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar, final
 
 from lastcache.core import traffic
@@ -221,7 +222,8 @@ class Loads(Generic[K, F, J]):
         """Do as ``clear`` does, but leave the flights that are spared as they are."""
         for key, found in list(self.traffic.items()):
             if not (isinstance(found, Running) and is_spared(found.flight)):
-                self._detach(key, found, self.forgotten)
+                with suppress(Exception):  # The key's own error, which is no business of the others.
+                    self._detach(key, found, self.forgotten)
         for flight, job in list(self.kept.items()):
             self._forget(flight, job)
 
