@@ -13,7 +13,7 @@ from tests.kit import until
 
 
 def test_a_write_from_inside_a_change_is_told() -> None:
-    """What a clock sets, which is read inside a change, reaches the store, though nobody waits for that there."""
+    """What a clock sets, which is read inside of a look, reaches the store, though nobody waits for that there."""
     inside: list[Callable[[], None]] = []
 
     def clock() -> int:
@@ -25,6 +25,6 @@ def test_a_write_from_inside_a_change_is_told() -> None:
     cache = LastCache[str, JsonValue, str](clock=clock, second=second)
     other = LastCache[str, JsonValue, str](clock=lambda: 0, second=second)
     inside.append(lambda: cache.set("from inside", 2))
-    cache.set("k", 1)
+    cache.explain("k")
     until(lambda: cache.stats().owed == 0)
     assert other.load_or_store("from inside", ScriptedLoad()) == Success(CachedValue(2))
