@@ -324,6 +324,7 @@ def test_full_store(path: Path, start: Start) -> None:
 
 
 ELSEWHERE: Final = """
+import lastcache._shell.second_level_many  # Without its rights the process may read no module any more.
 directory = tempfile.TemporaryDirectory()
 inside = Path(directory.name)
 origin_is_down = inside.with_name(inside.name + "-down")
