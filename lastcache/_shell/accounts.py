@@ -24,6 +24,7 @@ from lastcache._shell.guard import inside
 from lastcache._shell.inflight import CacheState
 from lastcache._shell.ledger import Change, Claimed
 from lastcache._shell.level import NOT_YET, Level, Loan, is_calling
+from lastcache._shell.marks import Mark, marked
 from lastcache._shell.sender import Sender, Start
 from lastcache._shell.shared_state import SharedState
 from lastcache._shell.shell import Shell
@@ -32,7 +33,7 @@ from lastcache.core.away import Away
 from lastcache.core.owed import SetTo, Told, is_owed
 from lastcache.events import ChangedElsewhere, StoreAway, StoreBack, StoreSkipped
 from lastcache.second.options import Second
-from lastcache.second.protocol import Outrun, Put, StoreFailure, Tell, Trouble, Verdict, Version
+from lastcache.second.protocol import Outrun, Put, StoreFailure, Tell, Trouble, Verdict
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -233,19 +234,20 @@ class Accounts(Generic[K, V, E, C]):
         key: K,
         change: Change,
         verdict: Verdict,
-        before: Version | None,
+        before: Mark | None,
         told_at: int,
     ) -> None:
         state = state_of(shell)
         shell.guard.run(partial(state.ledger.pay, key, change, outran=isinstance(verdict, Outrun)))
         if isinstance(verdict, Outrun) or change is Told.DELETE:
             return
+        mark = marked(verdict.version)
         if not isinstance(change, SetTo):
-            shell.guard.run(state.reversioned, key, before, verdict.version, told_at)
+            shell.guard.run(state.reversioned, key, before, mark, told_at)
         elif state.ledger.is_late(change) and change.what.version is None:
             shell.guard.run(state.unvouched, key, change.what.answer, told_at)
         else:
-            shell.guard.run(state.vouched, key, change.what.answer, verdict.version, told_at)
+            shell.guard.run(state.vouched, key, change.what.answer, mark, told_at)
 
     def _generation(self, shell: Shell[K, V, E, C]) -> bytes | None:
         """Give the generation of the namespace; where none is known yet, ask for it."""

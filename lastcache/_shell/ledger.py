@@ -6,9 +6,10 @@ from enum import Enum
 from threading import Lock
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
+from lastcache._shell.marks import Mark
 from lastcache.core.away import CLOSED, Away, Breaker, Closed, begin_probe, failed, may_ask, probed
 from lastcache.core.owed import Debt, Owed, SetTo, Told, is_owed, owe, owe_everything, paid, paid_everything
-from lastcache.second.protocol import Lease, Version
+from lastcache.second.protocol import Lease
 
 K = TypeVar("K")
 
@@ -31,7 +32,7 @@ class Body(NamedTuple):
 
     body: bytes
     fresh_until: int
-    version: Version | None
+    version: Mark | None
     outage: int | None
     answer: object = None
     ended: bool = False

@@ -12,6 +12,7 @@ from returns.result import Failure, Result, Success
 
 from lastcache._checks import duration_of, nanoseconds
 from lastcache._shell.ledger import Body, Change, Loaned
+from lastcache._shell.marks import Mark, marked, unmarked
 from lastcache.config import Config
 from lastcache.core import shared
 from lastcache.core.owed import SetTo
@@ -74,7 +75,7 @@ class Question(NamedTuple):
     """What is to be asked about a key: of what version, for what, and how early a fresh record counts as due."""
 
     generation: bytes | None
-    known: Version | None
+    known: Mark | None
     want: Want
     early_by: int
 
@@ -83,7 +84,7 @@ class Question(NamedTuple):
 class Heard(NamedTuple, Generic[V]):
     """What the store said, decoded; ``unread`` says why a value that it has could not be."""
 
-    found: Found[V, Version]
+    found: Found[V, Mark]
     grant: Grant
     unread: str | None = None
 
@@ -114,7 +115,7 @@ class Loan:
         self.is_heard = False
         self.is_over = False
         self.writes = False
-        self.verdict: shared.Verdict[Version] = shared.NoAnswer()
+        self.verdict: shared.Verdict[Mark] = shared.NoAnswer()
         self.told_at: int | None = None
         self.draw = 0.0
 
@@ -193,7 +194,7 @@ class Level(Generic[K, V]):
             self._namespace,
             record_name(self._namespace, generation or b"", form),
             generation,
-            question.known,
+            None if question.known is None else unmarked(question.known),
             question.want,
             duration_of(self.policy.lease_for),
             duration_of(question.early_by),
@@ -219,13 +220,13 @@ class Level(Generic[K, V]):
             case Absent():
                 return Heard(shared.Absent(), grant)
             case Gone(version):
-                return Heard(shared.Gone(version), grant)
+                return Heard(shared.Gone(marked(version)), grant)
             case Held(body, schema, fresh_for, version):
                 try:
                     value = self._codec.decode(body, schema)
                 except Exception as err:
                     return Heard(shared.Absent(), grant, unread=f"the codec could not read it: {err!r}")
-                return Heard(shared.Held(value, nanoseconds(fresh_for), version), grant)
+                return Heard(shared.Held(value, nanoseconds(fresh_for), marked(version)), grant)
 
     def fill(self, lease: Loaned, body: bytes | None, fresh_for: int) -> Tell:
         """Write what a load gave; without a body, that it found nothing there any more."""
@@ -263,7 +264,7 @@ class Level(Generic[K, V]):
                 if late and version is None:
                     return Expire(self._namespace, name, generation, self._remembered_for)
                 keep_for, fresh_for = duration_of(self.policy.keep_for), duration_of(fresh_until - now)
-                only_if = version if late else None
+                only_if = unmarked(version) if late and version is not None else None
                 return Put(self._namespace, name, generation, body, self._schema, fresh_for, keep_for, only_if)
 
     def tell(self, tells: Sequence[Tell]) -> Result[Sequence[Verdict], StoreFailure]:
@@ -328,7 +329,7 @@ def _is_bytes(given: object) -> bool:
 
 
 def _is_verdict(given: object) -> bool:
-    return isinstance(given, Kept | Outrun)
+    return isinstance(given, Outrun) or (isinstance(given, Kept) and isinstance(cast("object", given.version), Version))
 
 
 def _only(told: Sequence[Told]) -> Told:

@@ -15,6 +15,7 @@ from lastcache._shell.accounts import LONGEST, SHORTEST, Accounts
 from lastcache._shell.flight import Again, Flight, Stale, Unchecked
 from lastcache._shell.ledger import Loaned
 from lastcache._shell.level import Heard, Loan, Question
+from lastcache._shell.marks import Mark, marked
 from lastcache._shell.place import Place
 from lastcache._shell.shared_state import Hearing, SharedState
 from lastcache._shell.shell import Shell
@@ -23,7 +24,7 @@ from lastcache.core.states import Answer, Outcome, Strategy
 from lastcache.core.transitions import fresh, fresh_until
 from lastcache.core.values import SUCCESS
 from lastcache.events import ChangedElsewhere, StoreOutran, StoreServed, StoreSkipped, StoreUnread, WaitedElsewhere
-from lastcache.second.protocol import Busy, Cleared, Kept, StoreFailure, Tell, Trouble, Verdict, Version, Want
+from lastcache.second.protocol import Busy, Cleared, Kept, StoreFailure, Tell, Trouble, Verdict, Want
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -176,7 +177,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         return told
 
     def report_change(
-        self, shell: Shell[K, V, E, C], state: SharedState[K, V, E, C], key: K, found: Found[V, Version]
+        self, shell: Shell[K, V, E, C], state: SharedState[K, V, E, C], key: K, found: Found[V, Mark]
     ) -> None:
         """Report what another process did to a value that is here."""
         if isinstance(found, Held | Gone) and shell.guard.run(state.changed, key, found):
@@ -244,7 +245,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         if not loan.writes or verdict is None:
             return
         if isinstance(verdict, Kept):
-            loan.verdict = Filled(verdict.version)
+            loan.verdict = Filled(marked(verdict.version))
         else:
             loan.verdict = Refuted()
             shell.reports.of_store(StoreOutran, key)

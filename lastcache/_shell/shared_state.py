@@ -12,6 +12,7 @@ from lastcache._shell.flight import AGAIN, Again, Dropped, Flight, Landing, Stal
 from lastcache._shell.inflight import DELETED, CacheState
 from lastcache._shell.ledger import Body, Ledger
 from lastcache._shell.level import Loan, Question
+from lastcache._shell.marks import Mark
 from lastcache.config import Config
 from lastcache.core.explain import StoreWord
 from lastcache.core.owed import SetTo, Told
@@ -48,7 +49,7 @@ from lastcache.core.traffic import Running, is_attached
 from lastcache.core.transitions import expire, fresh, fresh_until, outrun
 from lastcache.core.values import SUCCESS
 from lastcache.second.options import SecondPolicy
-from lastcache.second.protocol import Version, Want
+from lastcache.second.protocol import Want
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -68,7 +69,7 @@ class Hearing(NamedTuple, Generic[K, V, E, C]):
     key: K
     callback: C
     flight: Flight[V, E]
-    found: Found[V, Version] = NoAnswer()
+    found: Found[V, Mark] = NoAnswer()
     asked_at: int = 0
 
     @property
@@ -226,7 +227,7 @@ class SharedState(CacheState[K, V, E, C]):
         return answer
 
     def checked(
-        self, now: int, key: K, callback: C, unchecked: Unchecked[V, E], found: Found[V, Version], asked_at: int
+        self, now: int, key: K, callback: C, unchecked: Unchecked[V, E], found: Found[V, Mark], asked_at: int
     ) -> Answer[V, E] | None:
         """Give what stands now that the store was asked; None where the call has to decide again.
 
@@ -241,14 +242,14 @@ class SharedState(CacheState[K, V, E, C]):
         decision = look_up(self.policy, Strategy.STALE_IF_ERROR, known, None, now)
         return decision.answer if isinstance(decision, Serve | Check) else None
 
-    def _take_in(self, now: int, key: K, found: Found[V, Version], asked_at: int) -> Known[V, E, Version]:
+    def _take_in(self, now: int, key: K, found: Found[V, Mark], asked_at: int) -> Known[V, E, Mark]:
         before = self._known(key)
         known = adopt(self.policy, before, found, asked_at, now, self._trust())
         if known is not before:
             self._keep(key, known, now)
         return known
 
-    def changed(self, key: K, found: Found[V, Version]) -> bool:
+    def changed(self, key: K, found: Found[V, Mark]) -> bool:
         """Say whether ``found`` is what another process made of a value that is here."""
         known = self._known(key)
         return isinstance(known, Shared) and isinstance(found, Held | Gone) and known.version != found.version
@@ -269,7 +270,7 @@ class SharedState(CacheState[K, V, E, C]):
             answer = outrun(plain(known), outcome, now)
             self._end(key, flight, answer)
             return answer
-        verdict: Verdict[Version] = loan.verdict
+        verdict: Verdict[Mark] = loan.verdict
         answer, settled = settle_shared(
             self.policy, known, outcome, verdict, began_at, told_at, self._trust(), ttl=ttl, draw=loan.draw
         )
@@ -319,18 +320,18 @@ class SharedState(CacheState[K, V, E, C]):
             self.ledger.owe_everything()
         return super().clear()
 
-    def vouched(self, key: K, answer: object, version: Version, told_at: int) -> None:
+    def vouched(self, key: K, answer: object, version: Mark, told_at: int) -> None:
         """The store has the value that was set here, which ``answer`` gives: it has this version there."""
         known = self._known(key)
         if isinstance(known, Shared) and known.answer is answer:
             self._keep(key, trusted(known.entry, version, told_at, self._trust()), told_at)
 
-    def version_of(self, key: K) -> Version | None:
+    def version_of(self, key: K) -> Mark | None:
         """Give the version of the record that is known of ``key``."""
         known = self._known(key)
         return known.version if isinstance(known, Shared) else None
 
-    def reversioned(self, key: K, before: Version | None, after: Version, now: int) -> None:
+    def reversioned(self, key: K, before: Mark | None, after: Mark, now: int) -> None:
         """The store has ended the record, as this process has: nobody else has changed it."""
         known = self._known(key)
         if isinstance(known, Shared) and known.version == before:
@@ -402,10 +403,10 @@ class SharedState(CacheState[K, V, E, C]):
         debt = self.ledger.owed.keys.get(key)
         return isinstance(debt, SetTo) and debt.what.answer is entry.answer
 
-    def _known(self, key: K) -> Known[V, E, Version]:
-        return cast("Known[V, E, Version]", self.entries.known(key)) if key in self.entries.stored else None
+    def _known(self, key: K) -> Known[V, E, Mark]:
+        return cast("Known[V, E, Mark]", self.entries.known(key)) if key in self.entries.stored else None
 
-    def _keep(self, key: K, known: Known[V, E, Version], now: int) -> object:
+    def _keep(self, key: K, known: Known[V, E, Mark], now: int) -> object:
         return self.entries.drop(key) if known is None else self.entries.put(key, known, now)
 
     def _trust(self) -> int:
@@ -419,7 +420,7 @@ def _asks(flight: Flight[V, E]) -> bool:
     return flight.loan is not None and not flight.loan.is_heard
 
 
-def _is_due_early(known: Known[V, E, Version], now: int) -> bool:
+def _is_due_early(known: Known[V, E, Mark], now: int) -> bool:
     """Say whether a fresh value is due for its early load."""
     entry = plain(known)
     return isinstance(entry, RefreshAhead) and entry.until < now <= entry.fresh_until

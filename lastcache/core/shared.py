@@ -136,7 +136,8 @@ def look_up(
 
 def trusted(entry: Entry[V, E], version: R | None, asked_at: int, trust: int) -> Shared[V, E, R]:
     """Take the store's word on ``entry``, that was asked for at ``asked_at``."""
-    return Shared(entry.answer, min(entry.until, asked_at + trust), entry, version, asked_at + trust)
+    trusted_until = asked_at + trust
+    return Shared(entry.answer, min(entry.until, trusted_until), entry, version, trusted_until)
 
 
 def adopt(  # noqa: C901  # the table above
