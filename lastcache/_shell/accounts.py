@@ -224,7 +224,7 @@ class Accounts(Generic[K, V, E, C]):
     def _shrink(self, shell: Shell[K, V, E, C], changes: "list[tuple[K, Change]]", failure: StoreFailure) -> None:
         """Tell a full store, in place of a value, that the record has ended: that takes no room."""
         for key, change in changes:
-            if isinstance(change, SetTo):
+            if isinstance(change, SetTo) and change.what.body is not None:
                 shell.reports.of_store(StoreSkipped, key, f"the store is full: {failure.detail}")
         shell.guard.run(state_of(shell).ledger.shrink, changes)
 
@@ -244,7 +244,7 @@ class Accounts(Generic[K, V, E, C]):
         mark = marked(verdict.version)
         if not isinstance(change, SetTo):
             shell.guard.run(state.reversioned, key, before, mark, told_at)
-        elif state.ledger.is_late(change) and change.what.version is None:
+        elif state.ledger.is_late(change) and (change.what.version is None or change.what.body is None):
             shell.guard.run(state.unvouched, key, change.what.answer, told_at)
         else:
             shell.guard.run(state.vouched, key, change.what.answer, mark, told_at)

@@ -25,12 +25,14 @@ DRAFTS: Final = 32
 class Body(NamedTuple):
     """A value that was set, as the store is told of it: fresh until an instant of the cache's clock.
 
+    Without a ``body`` it cannot be stored: the store is told that what it has is over.
+
     ``version`` is that of the record as far as it was known then. ``outage`` counts the outages of before; None where
     the store was away. ``answer`` is what the entry gives that was made of it: so it is known again. ``ended``: its key
     was expired since.
     """
 
-    body: bytes
+    body: bytes | None
     fresh_until: int
     version: Mark | None
     outage: int | None
@@ -189,8 +191,8 @@ class Ledger(Generic[K]):
     def shrink(self, changes: Iterable[tuple[K, Change]]) -> None:
         """A full store takes no body: it is told in its place that the record has ended, which takes no room."""
         for key, change in changes:
-            if self.owed.keys.get(key) is change and isinstance(change, SetTo):
-                self.owe(key, Told.EXPIRE)
+            if self.owed.keys.get(key) is change and isinstance(change, SetTo) and change.what.body is not None:
+                self.owe(key, SetTo(change.what._replace(body=None)))
 
     def fail(self, now: int) -> bool:
         """The store did not answer; say whether it is away from now on, and was there before."""

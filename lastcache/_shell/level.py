@@ -261,7 +261,7 @@ class Level(Generic[K, V]):
             case Word.EXPIRE:
                 return Expire(self._namespace, name, generation, self._remembered_for)
             case SetTo(Body(body, fresh_until, version)):
-                if late and version is None:
+                if body is None or (late and version is None):
                     return Expire(self._namespace, name, generation, self._remembered_for)
                 keep_for, fresh_for = duration_of(self.policy.keep_for), duration_of(fresh_until - now)
                 only_if = unmarked(version) if late and version is not None else None

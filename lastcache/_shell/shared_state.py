@@ -224,6 +224,7 @@ class SharedState(CacheState[K, V, E, C]):
 
     def _land_unloaded(self, key: K, flight: Flight[V, E], answer: Answer[V, E]) -> Answer[V, E]:
         self._end(key, flight, answer)
+        flight.began_at = None
         return answer
 
     def checked(
@@ -290,9 +291,8 @@ class SharedState(CacheState[K, V, E, C]):
         entry = fresh(self.policy, value, now, ttl=ttl, draw=self._draw())
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
-        ends_at = fresh_until(entry)
-        change = Told.EXPIRE if body is None else SetTo(Body(body, ends_at, version, self.ledger.outage, entry.answer))
-        self.ledger.owe(key, change)
+        body_of = Body(body, fresh_until(entry), version, self.ledger.outage, entry.answer)
+        self.ledger.owe(key, SetTo(body_of))
         return self._outrun(key), self._keep(key, trusted(entry, version, now, self._trust()), now)
 
     def expire_and_owe(self, now: int, key: K) -> object:
@@ -332,9 +332,10 @@ class SharedState(CacheState[K, V, E, C]):
         return known.version if isinstance(known, Shared) else None
 
     def reversioned(self, key: K, before: Mark | None, after: Mark, now: int) -> None:
-        """The store has ended the record, as this process has: nobody else has changed it."""
+        """The store has ended the record of what has ended here: it has another version since."""
         known = self._known(key)
-        if isinstance(known, Shared) and known.version == before:
+        ended = isinstance(known, Shared) and before is not None and known.version == before and now > known.until
+        if isinstance(known, Shared) and ended:
             self._keep(key, replace(known, version=after), now)
 
     def unvouched(self, key: K, answer: object, now: int) -> None:
