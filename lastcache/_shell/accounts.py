@@ -15,15 +15,15 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from threading import Lock
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, NamedTuple, TypeVar, cast, final
 
-from returns.result import Failure
+from returns.result import Failure, Result
 
 from lastcache._shell.background import start_thread
 from lastcache._shell.guard import inside
 from lastcache._shell.inflight import CacheState
 from lastcache._shell.ledger import Change, Claimed
-from lastcache._shell.level import NOT_YET, Level, Loan, is_calling
+from lastcache._shell.level import NOT_ASKED, Level, Loan, is_calling
 from lastcache._shell.marks import Mark, marked
 from lastcache._shell.sender import Sender, Start
 from lastcache._shell.shared_state import SharedState
@@ -39,6 +39,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 E = TypeVar("E")
 C = TypeVar("C")
+T = TypeVar("T")
 
 TOO_MUCH: Final = "more is owed than owe_at_most: once the store is back, all is cleared there"
 AT_ONCE: Final = 64
@@ -53,6 +54,16 @@ LOOK_AGAIN: Final = 0.1
 
 WORD: Final = 8
 """The bytes of a generation."""
+
+
+@final
+class Word(NamedTuple, Generic[K]):
+    """A change that the store was told of, what it said, and the version that was known ``before``."""
+
+    key: K
+    change: Change
+    verdict: Verdict
+    before: Mark | None
 
 
 class Accounts(Generic[K, V, E, C]):
@@ -211,10 +222,15 @@ class Accounts(Generic[K, V, E, C]):
             if told.failure().trouble is Trouble.FULL:
                 self._shrink(shell, changes, told.failure())
             return False
-        for (key, change), tell, verdict, version in zip(changes, tells, told.unwrap(), before, strict=True):
-            # What was told under another generation is told once more under that which there is.
-            if not self._is_refused(shell, tell, verdict, generation):
-                self._take_verdict(shell, key, change, verdict, version, now)
+        # What was told under another generation is told once more under that which there is.
+        heard = [
+            Word(key, change, verdict, version)
+            for (key, change), tell, verdict, version in zip(changes, tells, told.unwrap(), before, strict=True)
+            if not self._is_refused(shell, tell, verdict, generation)
+        ]
+        shell.guard.run(state.ledger.pay, [(w.key, w.change, isinstance(w.verdict, Outrun)) for w in heard])
+        for word in heard:
+            self._take_verdict(shell, word, now)
         return True
 
     def _is_refused(self, shell: Shell[K, V, E, C], tell: Tell, verdict: Verdict, generation: bytes) -> bool:
@@ -228,17 +244,9 @@ class Accounts(Generic[K, V, E, C]):
                 shell.reports.of_store(StoreSkipped, key, f"the store is full: {failure.detail}")
         shell.guard.run(state_of(shell).ledger.shrink, changes)
 
-    def _take_verdict(
-        self,
-        shell: Shell[K, V, E, C],
-        key: K,
-        change: Change,
-        verdict: Verdict,
-        before: Mark | None,
-        told_at: int,
-    ) -> None:
+    def _take_verdict(self, shell: Shell[K, V, E, C], word: "Word[K]", told_at: int) -> None:
         state = state_of(shell)
-        shell.guard.run(partial(state.ledger.pay, key, change, outran=isinstance(verdict, Outrun)))
+        key, change, verdict, before = word
         if isinstance(verdict, Outrun) or change is Told.DELETE:
             return
         mark = marked(verdict.version)
@@ -272,7 +280,7 @@ class Accounts(Generic[K, V, E, C]):
 
     def fail(self, shell: Shell[K, V, E, C], failure: StoreFailure) -> None:
         """Take in that the store did not answer: it is away, unless it is full, or was not even asked."""
-        if failure is NOT_YET or failure.trouble is Trouble.FULL:
+        if failure is NOT_ASKED or failure.trouble is Trouble.FULL:
             return
         if shell.guard.run_now(state_of(shell).ledger.fail):
             shell.reports.of_store(StoreAway, failure)
@@ -361,6 +369,14 @@ class Accounts(Generic[K, V, E, C]):
             if not ledger.claimed:
                 return
             time.sleep(SHORTEST)
+
+    def if_there(
+        self, shell: Shell[K, V, E, C], loan: Loan | None, call: Callable[[], Result[T, StoreFailure]]
+    ) -> Result[T, StoreFailure]:
+        """Call the store, unless it went away while this call waited for its turn, or nobody waits for it any more."""
+        if not state_of(shell).ledger.is_there() or (loan is not None and loan.is_over):
+            return Failure(NOT_ASKED)
+        return call()
 
     def is_settled(self, shell: Shell[K, V, E, C]) -> bool:
         """Say whether the store knows every change that was made here."""

@@ -1,8 +1,9 @@
 """What a cache knows of the store beside it, and what it owes to it. Every method is called under the guard."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
+from itertools import islice
 from threading import Lock
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, final
 
@@ -156,7 +157,7 @@ class Ledger(Generic[K]):
 
     def claim_some(self, at_most: int, me: Lock) -> list[tuple[K, Change]]:
         """Give changes that nobody tells the store of yet."""
-        free = [key for key in self.owed.keys if not self._is_claimed(key, me)][:at_most]
+        free = list(islice((key for key in self.owed.keys if not self._is_claimed(key, me)), at_most))
         claims = [(key, self.claim(key, me)) for key in free]
         return [(key, change) for key, change in claims if change is not None and not isinstance(change, Claimed)]
 
@@ -166,15 +167,19 @@ class Ledger(Generic[K]):
             if self.claimed.get(key) is me:
                 del self.claimed[key]
 
-    def pay(self, key: K, change: Change, *, outran: bool = False) -> None:
-        """The store was told of ``change``; ``outran``: it has something newer.
+    def pay(self, told: Sequence[tuple[K, Change, bool]]) -> None:
+        """The store was told of these changes, and may have something newer than each.
 
-        Where the key was expired since it was set, that is still to be told.
+        Where a key was expired since it was set, and the store has something newer, that is still to be told.
         """
-        if outran and isinstance(change, SetTo) and change.what.ended and self.owed.keys.get(key) is change:
+        ended = [
+            key
+            for key, change, outran in told
+            if outran and isinstance(change, SetTo) and change.what.ended and self.owed.keys.get(key) is change
+        ]
+        self.owed = paid(self.owed, [(key, change) for key, change, _ in told])
+        for key in ended:
             self.owe(key, Told.EXPIRE)
-        else:
-            self.owed = paid(self.owed, key, change)
 
     def write(self, generation: bytes) -> int:
         """Write down the generation that the store is about to be told; say how often all was cleared until now."""

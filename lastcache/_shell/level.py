@@ -53,7 +53,8 @@ T = TypeVar("T")
 
 Grant: TypeAlias = Lease | Busy | None
 
-NOT_YET: Final = StoreFailure(Trouble.BROKEN, "it was called from inside a call of a store")
+NOT_ASKED: Final = StoreFailure(Trouble.BROKEN, "it was not called")
+"""Why a store did not answer that was not called: from inside a call of a store, or where nobody waits any more."""
 
 
 class _Here(threading.local):
@@ -101,12 +102,24 @@ class Loan:
     ``forced``: it takes over from one that was interrupted, whose lease may not be given back yet. ``lease`` is the one
     that it holds. ``is_over`` once nobody will fill or release it: who is still granted one then gives it back.
     ``generation`` is that under which the store was last asked, and ``is_heard`` whether its word was taken in: from
-    then on the load has begun, and what ends every load that has begun ends it, too.
+    then on the load has begun, and what ends every load that has begun ends it, too. ``may_hold``: it holds a lease, or
+    may have been granted one that it has not heard of.
     ``writes``: it tells the store something for others. ``verdict`` is what the store said to that, told at ``told_at``
     with ``draw`` for jitter.
     """
 
-    __slots__ = ("draw", "forced", "generation", "is_heard", "is_over", "lease", "told_at", "verdict", "writes")
+    __slots__ = (
+        "draw",
+        "forced",
+        "generation",
+        "is_heard",
+        "is_over",
+        "lease",
+        "may_hold",
+        "told_at",
+        "verdict",
+        "writes",
+    )
 
     def __init__(self, *, forced: bool = False) -> None:
         self.forced = forced
@@ -114,18 +127,24 @@ class Loan:
         self.generation: bytes | None = None
         self.is_heard = False
         self.is_over = False
+        self.may_hold = False
         self.writes = False
         self.verdict: shared.Verdict[Mark] = shared.NoAnswer()
         self.told_at: int | None = None
         self.draw = 0.0
 
-    def asks_under(self, generation: bytes | None) -> None:
+    def asks(self, question: Question) -> None:
         """The store is asked, or asked again."""
-        self.generation, self.is_heard = generation, False
+        self.generation, self.is_heard = question.generation, False
+        self.may_hold = self.may_hold or question.want is not Want.LOOK
 
     def taken_over(self) -> "Loan":
-        """Give what takes over from this one, which was interrupted."""
-        return Loan(forced=True)
+        """Give what takes over from this one, which was given up: it need not wait for a lease of its own process."""
+        return Loan(forced=self.may_hold)
+
+    def ends(self) -> None:
+        """Its lease was given back, or is used up."""
+        self.lease, self.may_hold = None, False
 
     def take(self) -> Loaned | None:
         """Give the lease, once."""
@@ -209,6 +228,7 @@ class Level(Generic[K, V]):
             case Held(grant=grant) | Gone(grant=grant) | Absent(grant):
                 if isinstance(grant, Busy) and not isinstance(cast("object", grant.ends_in), timedelta):
                     raise TypeError(f"a store must say how long a lease lasts; it answered {told!r}")
+                loan.may_hold = isinstance(grant, Lease)
                 if isinstance(grant, Lease) and question.generation is not None:
                     name = record_name(self._namespace, question.generation, form)
                     loan.lease = Loaned(name, question.generation, grant)
@@ -277,6 +297,7 @@ class Level(Generic[K, V]):
             verdicts = tuple(told.unwrap())
             if len(verdicts) != len(tells) or not all(map(_is_verdict, verdicts)):
                 raise TypeError(f"a store must answer each tell with Kept or Outrun; it answered {verdicts!r}")
+            return Success(verdicts)
         return told
 
     def greet(self) -> Result[bytes, StoreFailure]:
@@ -298,7 +319,7 @@ class Level(Generic[K, V]):
     def _call(self, call: Callable[[], Result[T, StoreFailure]]) -> Result[T, StoreFailure]:
         """Call the store: what it raises, and what makes no sense, is a failure."""
         if HERE.busy:
-            return Failure(NOT_YET)
+            return Failure(NOT_ASKED)
         HERE.busy = True
         try:
             return cast("Result[T, StoreFailure]", _checked(call()))
@@ -344,4 +365,5 @@ def _checked(result: object) -> object:
 
 
 def _is_failure(result: Failure[object]) -> bool:
-    return isinstance(result.failure(), StoreFailure)
+    failure = result.failure()
+    return isinstance(failure, StoreFailure) and isinstance(cast("object", failure.trouble), Trouble)

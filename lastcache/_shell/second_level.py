@@ -89,9 +89,9 @@ class SecondLevel(Accounts[K, V, E, C]):
             asked_at = shell.clock()
             heard = await self._ask(shell, place, load.key, question, loan)
             step = self.hear(shell, state, load._replace(found=heard.found, asked_at=asked_at))
-            if step is not None or (heard.is_last_word and not isinstance(heard.grant, Busy)):
+            if step is not None or _is_enough(heard, question, again=again):
                 return step
-            again = heard.grant is None
+            again = heard.grant is None and question is not None and question.want is not Want.LOOK
             if isinstance(heard.grant, Busy):
                 await place.pause(waiting.pause(heard.grant))
 
@@ -153,7 +153,7 @@ class SecondLevel(Accounts[K, V, E, C]):
             if question is None:
                 self.wake_if_overdue(shell)
                 break
-            loan.asks_under(question.generation)
+            loan.asks(question)
             told = await place.call_store(partial(self._ask_now, shell, form, question, loan))
             if isinstance(told, Failure):
                 self.fail(shell, told.failure())
@@ -171,7 +171,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         self, shell: Shell[K, V, E, C], form: bytes, question: Question, loan: Loan
     ) -> Result[Heard[V] | Cleared, StoreFailure]:
         """Ask the store, wherever its place calls it; a lease for a load that was given up meanwhile is given back."""
-        told = self.level.ask(form, question, loan)
+        told = self.if_there(shell, loan, lambda: self.level.ask(form, question, loan))
         if loan.is_over:
             self.leave_lease(shell, loan)
         return told
@@ -241,7 +241,7 @@ class SecondLevel(Accounts[K, V, E, C]):
 
     def take_verdict(self, shell: Shell[K, V, E, C], key: K, loan: Loan, verdict: Verdict | None) -> None:
         """Write down what the store said to what a load brought; None where it did not answer."""
-        loan.lease = None
+        loan.ends()
         if not loan.writes or verdict is None:
             return
         if isinstance(verdict, Kept):
@@ -252,7 +252,7 @@ class SecondLevel(Accounts[K, V, E, C]):
 
     async def _tell(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], key: K, tell: Tell) -> Verdict | None:
         """Tell the store one thing; None where it does not answer."""
-        told = await place.call_store(partial(self.level.tell, [tell]))
+        told = await place.call_store(partial(self.if_there, shell, None, lambda: self.level.tell([tell])))
         if not isinstance(told, Failure):
             return told.unwrap()[0]
         self.fail_to_tell(shell, [key], told.failure())
@@ -271,16 +271,26 @@ class SecondLevel(Accounts[K, V, E, C]):
         lease = loan.lease
         if lease is None:
             return
-        if shell.guard.run(shared_state(place).ledger.is_there):
-            told = await place.call_store(partial(self.level.tell, [self.level.release(lease)]))
-            if isinstance(told, Failure):
-                self.fail(shell, told.failure())
-        loan.lease = None
+        release = [self.level.release(lease)]
+        told = await place.call_store(partial(self.if_there, shell, None, lambda: self.level.tell(release)))
+        if isinstance(told, Failure):
+            self.fail(shell, told.failure())
+        loan.ends()
 
 
 def shared_state(place: Place[K, V, E, C]) -> SharedState[K, V, E, C]:
     """Give the state of a place whose cache has a second level."""
     return cast("SharedState[K, V, E, C]", place.state)
+
+
+def _is_enough(heard: Heard[V], question: Question | None, *, again: bool) -> bool:
+    """Say whether a load asks no further: it holds a lease, or the store has nothing more to say to it.
+
+    A store that grants no lease where it must, time and again, or keeps off who need not wait, is not asked for ever.
+    """
+    if question is None or not isinstance(heard.grant, Busy):
+        return heard.is_last_word or again
+    return question.want is Want.FORCE
 
 
 def _is_word(outcome: Outcome[V, E]) -> bool:
@@ -317,4 +327,6 @@ class _Waiting:
         self.is_over = busy.number != self._first or waited >= self._at_most
         if self.is_over:
             return 0.0
-        return min(max(FIRST_PAUSE, waited / 8), max(0.0, busy.ends_in.total_seconds()), self._at_most - waited)
+        left = busy.ends_in.total_seconds()
+        longest = left if left > 0 else FIRST_PAUSE
+        return min(max(FIRST_PAUSE, waited / 8), longest, self._at_most - waited)

@@ -94,7 +94,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
             if not questions:
                 break
             for _, question, loan in questions:
-                loan.asks_under(question.generation)
+                loan.asks(question)
             told = await place.call_store(partial(self._ask_many_now, shell, questions))
             if isinstance(told, Failure):
                 self.fail(shell, told.failure())
@@ -126,7 +126,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
     def _ask_many_now(
         self, shell: Shell[K, V, E, C], questions: list[tuple[bytes, Question, Loan]]
     ) -> Result[list[Heard[V] | Cleared], StoreFailure]:
-        told = self.level.ask_many(questions)
+        told = self.if_there(shell, None, lambda: self.level.ask_many(questions))
         for _, _, loan in questions:
             if loan.is_over:
                 self.leave_lease(shell, loan)
@@ -145,10 +145,11 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
             if key not in batch.own and (loan := flight.loan) is not None and loan.lease is not None
         ]
         tells = [self.level.release(loan.lease) for loan in loans if loan.lease is not None]
-        if tells and isinstance(told := await place.call_store(partial(self.level.tell, tells)), Failure):
+        tell = partial(self.if_there, shell, None, lambda: self.level.tell(tells))
+        if tells and isinstance(told := await place.call_store(tell), Failure):
             self.fail(shell, told.failure())
         for loan in loans:
-            loan.lease = None
+            loan.ends()
 
     async def share_many(
         self,
@@ -166,7 +167,8 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
                 tells[key] = tell
         if not tells:
             return
-        told = await place.call_store(partial(self.level.tell, list(tells.values())))
+        tell_all = partial(self.level.tell, list(tells.values()))
+        told = await place.call_store(partial(self.if_there, shell, None, tell_all))
         if isinstance(told, Failure):
             self.fail_to_tell(shell, list(tells), told.failure())
         verdicts = [None] * len(tells) if isinstance(told, Failure) else told.unwrap()

@@ -14,7 +14,7 @@ Who expires a key that owes a set had better owe that set, ended: else what it r
 Where too many keys owe something, a ``clear`` of all is owed in their place: it costs loads, and gives nothing old.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Generic, TypeAlias, TypeVar, final
 
@@ -75,11 +75,13 @@ def is_owed(owed: Owed[K, S], key: K) -> bool:
     return owed.everything or key in owed.keys
 
 
-def paid(owed: Owed[K, S], key: K, debt: Debt[S]) -> Owed[K, S]:
-    """The store was told what ``key`` owed; what it owes since then stays."""
-    if owed.keys.get(key) is not debt:
-        return owed
-    return Owed({other: known for other, known in owed.keys.items() if other != key}, owed.everything)
+def paid(owed: Owed[K, S], told: Iterable[tuple[K, Debt[S]]]) -> Owed[K, S]:
+    """The store was told what these keys owed; what they owe since then stays."""
+    left = dict(owed.keys)
+    for key, debt in told:
+        if left.get(key) is debt:
+            del left[key]
+    return owed if len(left) == len(owed.keys) else Owed(left, owed.everything)
 
 
 def paid_everything(owed: Owed[K, S]) -> Owed[K, S]:

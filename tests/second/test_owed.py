@@ -42,7 +42,7 @@ def test_the_last_word_is_owed(first: str) -> None:  # noqa: C901  # one match o
             if write == "clear":
                 owed, written, everything = owe_everything(owed), [], True
             elif write == "pay" and "a" in owed.keys:
-                owed, written = paid(owed, "a", owed.keys["a"]), []
+                owed, written = paid(owed, [("a", owed.keys["a"])]), []
             elif write == "pay all":
                 owed, everything = paid_everything(owed), False
             elif write != "pay":
@@ -61,7 +61,7 @@ def test_what_came_since_is_not_paid() -> None:
     owed: Owing = owe(Owed({}), "a", SetTo(1), 10)
     telling = owed.keys["a"]
     owed = owe(owed, "a", SetTo(1), 10)
-    assert paid(owed, "a", telling) is owed
+    assert paid(owed, [("a", telling)]) is owed
 
 
 @pytest.mark.parametrize("many", [2, 3, 4])
