@@ -57,10 +57,12 @@ class DemandingCalls(CallsOfMany[K, V, E, C]):
         }
 
     def _strategy(self, place: Place[K, V, E, C], demand: Demand, key: K) -> Strategy:
-        """Choose to wait for the load where nothing that is stale may be given."""
+        """Choose to wait for the load where nothing that is stale may be given; a store may have what is not here."""
         if demand.strategy is Strategy.STALE_IF_ERROR:
             return demand.strategy
         entry = self.read(lambda: self.entries.get(key))
+        if entry is None and self.second is not None and demand.max_stale > 0:
+            return demand.strategy
         decision = demanded(place.state.policy, demand.strategy, entry, None, self.clock(), demand.max_stale)
         return demand.strategy if isinstance(decision, Revalidate) else Strategy.STALE_IF_ERROR
 
