@@ -28,7 +28,7 @@ class Batch(Generic[K, V, E]):
     __slots__ = ("elsewhere", "flights", "joined", "landings", "node", "own", "unchecked")
 
     def __init__(self, node: LoadNode, keys: tuple[K, ...]) -> None:
-        self.node = node
+        self.node: LoadNode = node
         self.flights: dict[K, Flight[V, E]] = {key: Flight(node) for key in keys}
         self.landings: dict[K, Landing[V, E]] = {}
         self.own: dict[K, Flight[V, E]] = {}

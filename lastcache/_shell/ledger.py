@@ -96,7 +96,7 @@ class Ledger(Generic[K]):
         self.drafts: deque[bytes] = deque(maxlen=DRAFTS)
         self.cleared_in: int | None = 0
         self.overflows: int = 0
-        self.loaned = deque[Loaned]()
+        self.loaned: deque[Loaned] = deque()
 
     def may_ask(self, key: K) -> bool:
         """Say whether the store may be asked for ``key``: it is there, and knows what this process did to the key."""

@@ -122,16 +122,16 @@ class Loan:
     )
 
     def __init__(self, *, forced: bool = False) -> None:
-        self.forced = forced
+        self.forced: bool = forced
         self.lease: Loaned | None = None
         self.generation: bytes | None = None
-        self.is_heard = False
-        self.is_over = False
-        self.may_hold = False
-        self.writes = False
+        self.is_heard: bool = False
+        self.is_over: bool = False
+        self.may_hold: bool = False
+        self.writes: bool = False
         self.verdict: shared.Verdict[Mark] = shared.NoAnswer()
         self.told_at: int | None = None
-        self.draw = 0.0
+        self.draw: float = 0.0
 
     def asks(self, question: Question) -> None:
         """The store is asked, or asked again."""

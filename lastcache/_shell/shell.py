@@ -40,7 +40,7 @@ class Shell(Generic[K, V, E, C]):
     ``waits_for_store``: who changes an entry may wait until the store beside this cache, if there is one, was told.
     """
 
-    waits_for_store = False
+    waits_for_store: bool = False
 
     __slots__ = (
         "__weakref__",

@@ -51,7 +51,7 @@ class TaskShell(DemandingCalls[K, V, E, Callback[K, V, E]]):
         second: "Second[K, V] | None" = None,
     ) -> None:
         super().__init__(config, clock, ttl_for, observer, monotonic, name, second)
-        self.store_threads = StoreThreads()
+        self.store_threads: StoreThreads = StoreThreads()
         self._config = config
         self._loops: dict[int, LoopPlace[K, V, E]] = {}
         self._warned = False

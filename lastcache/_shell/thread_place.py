@@ -49,7 +49,7 @@ class ThreadPlace(DemandingCalls[K, V, E, Callback[K, V, E]]):
 
     awaited = None
     leader = None
-    waits_for_store = True
+    waits_for_store: bool = True
 
     def __init__(
         self,

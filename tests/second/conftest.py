@@ -6,10 +6,10 @@ from typing import Any, Final
 import pytest
 
 from tests.second.scenes import Shared, shared
-from tests.shells import QUICK, SHELLS
+from tests.shells import QUICK
 
 ENGINES: Final = ("memory", "sqlite")
-PAIRS: Final = [*[(shell, "memory") for shell in SHELLS], ("threads", "sqlite"), ("asyncio", "sqlite")]
+PAIRS: Final = [("threads", "memory"), ("asyncio", "memory"), ("trio", "memory"), ("threads", "sqlite")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

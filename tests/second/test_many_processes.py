@@ -23,7 +23,11 @@ LOAD: Final = 0.2
 """The seconds that a load takes, where it takes any."""
 MARGIN: Final = 1.0
 """The seconds by which a call may be late: two cores are shared by all processes, and by whatever else runs."""
-KINDS: Final = pytest.mark.parametrize("kind", ["threads", "tasks"])
+EVERY_KIND: Final = os.environ.get("EVERY_KIND") == "1"
+"""Whether each test of one kind of cache is run with the other, too: that takes longer."""
+
+KINDS: Final = pytest.mark.parametrize("kind", ["threads", "tasks"] if EVERY_KIND else ["threads"])
+TASKS: Final = pytest.mark.parametrize("kind", ["threads", "tasks"] if EVERY_KIND else ["tasks"])
 
 Start = Callable[..., Worker]
 
@@ -132,7 +136,7 @@ def test_one_loads_after_a_clear_elsewhere(path: Path, start: Start, kind: str) 
     assert calls_of_origin(path) == ["missing", "known"]
 
 
-@KINDS
+@TASKS
 def test_holder_is_killed(path: Path, start: Start, kind: str) -> None:
     """A process that is killed while it loads holds up the others until its lease ends, and no longer."""
     holder, other = start(lease_for=1.0), start(kind=kind, lease_for=1.0)
@@ -214,7 +218,7 @@ CHANGES: Final = {"delete": ["k1"], "set": ["k2", "newer"], "expire": ["k3"], "c
 """What changes each of the keys ``k1`` to ``k4``."""
 
 
-@KINDS
+@TASKS
 def test_changed_elsewhere_during_a_load(start: Start, kind: str) -> None:
     """What a load brings that began before a change in another process is given to its callers, and stored nowhere."""
     loads, changes, newcomer = start(kind=kind), start(kind=kind), start()
@@ -249,7 +253,7 @@ def test_no_old_value_after_trust_for(start: Start, kind: str) -> None:
 # The store is away, spoilt or full.
 
 
-@KINDS
+@TASKS
 def test_writer_is_stopped(path: Path, start: Start, kind: str) -> None:
     """While another process stands still in its transaction, what is fresh is read, and one miss waits a little."""
     other, reads = start(), start(kind=kind, timeout=0.1)
