@@ -213,7 +213,7 @@ def settle_shared(
     """Decide what becomes of an outcome that was told to the store: as ``settle`` does, and how far it is trusted.
 
     What the store refused is for the load's own callers. What was loaded while the store did not answer is trusted from
-    the begin of its load: a write elsewhere may have come in between. A failure changes no version.
+    the begin of its load: a write elsewhere may have come in between. So is what a failure leaves, whose version stays.
     """
     entry = plain(known)
     if isinstance(verdict, Refuted):
@@ -223,7 +223,7 @@ def settle_shared(
         return answer, None
     if type(outcome) is not SUCCESS:
         version = known.version if isinstance(known, Shared) else None
-        return answer, trusted(settled, version, now, trust)
+        return answer, trusted(settled, version, began_at, trust)
     if isinstance(verdict, Filled):
         return answer, trusted(settled, verdict.version, now, trust)
     return answer, trusted(settled, None, began_at, trust)

@@ -244,3 +244,19 @@ def test_a_loss_of_everything_takes_no_value_where_a_newcomer_comes_first(world:
     two.cache.load_or_store("b", gives(2))
     world.move(11 * S)
     assert Success(CachedValue(1, stale=True, err="down")) == one.cache.load_or_store("a", fails)
+
+
+def test_what_a_slow_failure_leaves_is_asked_for() -> None:
+    """A stale value that covers a failure is trusted from the begin of that load: a delete may have come in between."""
+    with closing(world_of(replace(SETTING, config=replace(SETTING.config, extend_ttl=timedelta(seconds=60))))) as world:
+        one, two, _ = world.processes
+        one.cache.set("a", 1)
+        world.move(11 * S)
+
+        def fails_slowly(key: Key) -> Outcome[int, str]:
+            two.cache.delete("a")
+            world.move(4 * S)
+            return fails(key)
+
+        assert one.cache.load_or_store("a", fails_slowly) == Success(CachedValue(1, stale=True, err="down"))
+        assert one.cache.load_or_store("a", gives(2)) == fresh(2)
