@@ -6,7 +6,6 @@ from typing import Any, Final
 import pytest
 
 from tests.second.scenes import Shared, shared
-from tests.shells import QUICK
 
 ENGINES: Final = ("memory", "sqlite")
 PAIRS: Final = [("threads", "memory"), ("asyncio", "memory"), ("trio", "memory"), ("threads", "sqlite")]
@@ -21,7 +20,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "stage" not in metafunc.fixturenames or "stage" in named:
         metafunc.parametrize("store", [_marked(engine, quick=engine == "memory") for engine in ENGINES], indirect=True)
     else:
-        pairs = [_marked(*pair, quick=pair[0] in QUICK and pair[1] == "memory") for pair in PAIRS]
+        pairs = [_marked(*pair, quick=pair == PAIRS[0]) for pair in PAIRS]
         metafunc.parametrize(("stage", "store"), pairs, indirect=True)
 
 
