@@ -236,7 +236,7 @@ class Calls(Shell[K, V, E, C]):
             raised = Raised(err, err.__traceback__)
             node.calling = False
             if self.second is not None and flight.loan is not None:
-                await self.second.give_back(self, place, flight.loan)
+                await self.second.give_back(self, place, [flight.loan])
             self.guard.run_now(place.state.crash, key, flight, raised)
             leave_load(node)
             return raised

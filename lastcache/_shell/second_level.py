@@ -4,7 +4,7 @@ A load asks before its callback runs, and tells what that brought before it land
 guard; what it says is taken in under it. Where it does not answer, a load runs as with no second level.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar, cast, final
@@ -68,7 +68,7 @@ class SecondLevel(Accounts[K, V, E, C]):
             if waiting.took is not None:
                 shell.reports.of_store(WaitedElsewhere, key, waiting.took)
         if step is not None:
-            await self.give_back(shell, place, loan)
+            await self.give_back(shell, place, [loan])
         # In the background it loads all the same: somebody may wait for that very callback.
         return None if strategy is None and isinstance(step, Again) else step
 
@@ -196,7 +196,8 @@ class SecondLevel(Accounts[K, V, E, C]):
         """Tell the store what a load brought, before it lands; what the store says to it is written into its loan."""
         tell = self.word_of(shell, shared_state(place), key, flight, loan, outcome, ttl)
         if tell is not None:
-            self.take_verdict(shell, key, loan, await self._tell(shell, place, key, tell))
+            (verdict,) = await self.tell_all(shell, place, [key], [tell])
+            self.take_verdict(shell, key, loan, verdict)
 
     def word_of(
         self,
@@ -250,32 +251,36 @@ class SecondLevel(Accounts[K, V, E, C]):
             loan.verdict = Refuted()
             shell.reports.of_store(StoreOutran, key)
 
-    async def _tell(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], key: K, tell: Tell) -> Verdict | None:
-        """Tell the store one thing; None where it does not answer."""
-        told = await place.call_store(partial(self.if_there, shell, None, lambda: self.level.tell([tell])))
+    async def tell_all(
+        self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], keys: Sequence[K], tells: Sequence[Tell]
+    ) -> Sequence[Verdict | None]:
+        """Tell the store what the loads of ``keys`` brought, in one message; None for each where it does not answer."""
+        told = await self._send(shell, place, tells)
         if not isinstance(told, Failure):
-            return told.unwrap()[0]
-        self.fail_to_tell(shell, [key], told.failure())
-        return None
-
-    def fail_to_tell(self, shell: Shell[K, V, E, C], keys: "list[K]", failure: StoreFailure) -> None:
-        """Take in that the store did not take what loads brought."""
+            return told.unwrap()
+        failure = told.failure()
         if failure.trouble is Trouble.FULL:
             for key in keys:
                 shell.reports.of_store(StoreSkipped, key, f"the store is full: {failure.detail}")
         else:
             self.fail(shell, failure)
+        return [None] * len(keys)
 
-    async def give_back(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], loan: Loan) -> None:
-        """Give back the lease of a load that is not to be made, or has failed."""
-        lease = loan.lease
-        if lease is None:
+    async def _send(
+        self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], tells: Sequence[Tell]
+    ) -> Result[Sequence[Verdict], StoreFailure]:
+        return await place.call_store(partial(self.if_there, shell, None, lambda: self.level.tell(tells)))
+
+    async def give_back(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], loans: Sequence[Loan]) -> None:
+        """Give back, in one message, the leases of loads that are not to be made, or have failed."""
+        held = [(loan, loan.lease) for loan in loans if loan.lease is not None]
+        if not held:
             return
-        release = [self.level.release(lease)]
-        told = await place.call_store(partial(self.if_there, shell, None, lambda: self.level.tell(release)))
+        told = await self._send(shell, place, [self.level.release(lease) for _, lease in held])
         if isinstance(told, Failure):
             self.fail(shell, told.failure())
-        loan.ends()
+        for loan, _ in held:
+            loan.ends()
 
 
 def shared_state(place: Place[K, V, E, C]) -> SharedState[K, V, E, C]:

@@ -54,7 +54,8 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
             hearing = Hearing(strategy, key, alone, flight, heard[key].found, asked_at)
             alone_next = isinstance(heard[key].grant, Busy) or not heard[key].is_last_word
             self._hear_one(shell, state, batch, hearing, alone_next=alone_next)
-        await self._give_back_many(shell, place, batch)
+        given_up = [flight.loan for key, flight in batch.flights.items() if key not in batch.own]
+        await self.give_back(shell, place, [loan for loan in given_up if loan is not None])
 
     def _hear_one(
         self,
@@ -137,20 +138,6 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
             if word.unread is not None:
                 shell.reports.of_store(StoreUnread, key, word.unread)
 
-    async def _give_back_many(self, shell: Shell[K, V, E, C], place: Place[K, V, E, C], batch: Batch[K, V, E]) -> None:
-        """Give back the leases of loads that are not to be made."""
-        loans = [
-            loan
-            for key, flight in batch.flights.items()
-            if key not in batch.own and (loan := flight.loan) is not None and loan.lease is not None
-        ]
-        tells = [self.level.release(loan.lease) for loan in loans if loan.lease is not None]
-        tell = partial(self.if_there, shell, None, lambda: self.level.tell(tells))
-        if tells and isinstance(told := await place.call_store(tell), Failure):
-            self.fail(shell, told.failure())
-        for loan in loans:
-            loan.ends()
-
     async def share_many(
         self,
         shell: Shell[K, V, E, C],
@@ -167,11 +154,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
                 tells[key] = tell
         if not tells:
             return
-        tell_all = partial(self.level.tell, list(tells.values()))
-        told = await place.call_store(partial(self.if_there, shell, None, tell_all))
-        if isinstance(told, Failure):
-            self.fail_to_tell(shell, list(tells), told.failure())
-        verdicts = [None] * len(tells) if isinstance(told, Failure) else told.unwrap()
+        verdicts = await self.tell_all(shell, place, list(tells), list(tells.values()))
         for key, verdict in zip(tells, verdicts, strict=True):
             self.take_verdict(shell, key, _loan_of(batch, key), verdict)
 
