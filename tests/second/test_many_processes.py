@@ -653,9 +653,11 @@ main, over = threading.main_thread().ident, threading.Event()
 chance = random.Random(7)
 
 def strike():
+    global armed
     while not over.is_set():
         time.sleep(chance.uniform(0.0005, 0.006))
         if armed:
+            armed = False
             signal.pthread_kill(main, signal.SIGINT)
 
 def act(n):
