@@ -255,10 +255,33 @@ class WaitedElsewhere(Generic[K_co]):
 @sealed
 @dataclass(frozen=True, slots=True)
 class ChangedElsewhere(Generic[K_co]):
-    """The store said that another process has set or deleted ``key``, or cleared everything: then ``key`` is None."""
+    """The store said that another process has set, deleted or expired ``key``, or cleared all: then it is None."""
 
     key: K_co | None
-    how: Literal["set", "deleted", "cleared"]
+    how: Literal["set", "deleted", "expired", "cleared"]
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class PushLost:
+    """The store no longer tells at once of what other processes write, for this reason; ``trust_for`` holds as ever.
+
+    It is told once, and tried again until ``PushBack``.
+    """
+
+    failure: StoreFailure
+    cache: str = field(default="", kw_only=True, repr=False)
+
+
+@final
+@sealed
+@dataclass(frozen=True, slots=True)
+class PushBack:
+    """The store tells at once again of what other processes write, after so long."""
+
+    lost_for: timedelta
     cache: str = field(default="", kw_only=True, repr=False)
 
 
@@ -282,6 +305,8 @@ Event: TypeAlias = (
     | StoreOutran[K]
     | WaitedElsewhere[K]
     | ChangedElsewhere[K]
+    | PushLost
+    | PushBack
 )
 """What an observer is given."""
 

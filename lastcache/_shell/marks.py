@@ -33,3 +33,15 @@ def unmarked(mark: Mark) -> Version:
     if isinstance(mark, Version):
         return mark
     return Version((mark & ((1 << BITS) - 1)).to_bytes(EPOCH, "little"), mark >> BITS)
+
+
+def is_newer(version: Version, mark: Mark | None) -> bool:
+    """Say whether ``version`` may be newer than that of ``mark``; of two records that cannot be said.
+
+    >>> [is_newer(Version(b"8 bytes!", number), marked(Version(b"8 bytes!", 4))) for number in (3, 4, 5)]
+    [False, False, True]
+    """
+    if mark is None:
+        return True
+    known = unmarked(mark)
+    return version.epoch != known.epoch or version.writes > known.writes

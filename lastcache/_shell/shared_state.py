@@ -12,11 +12,12 @@ from lastcache._shell.flight import AGAIN, Again, Dropped, Flight, Landing, Stal
 from lastcache._shell.inflight import DELETED, CacheState
 from lastcache._shell.ledger import Body, Ledger
 from lastcache._shell.level import Loan, Question
-from lastcache._shell.marks import Mark
+from lastcache._shell.marks import Mark, is_newer
 from lastcache.config import Config
 from lastcache.core.explain import StoreWord
 from lastcache.core.owed import SetTo, Told
 from lastcache.core.shared import (
+    Filled,
     Found,
     Gone,
     Held,
@@ -49,7 +50,7 @@ from lastcache.core.traffic import Running, is_attached
 from lastcache.core.transitions import expire, fresh, fresh_until, outrun
 from lastcache.core.values import SUCCESS
 from lastcache.second.options import SecondPolicy
-from lastcache.second.protocol import Want
+from lastcache.second.protocol import How, Version, Want, Wrote
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -347,6 +348,27 @@ class SharedState(CacheState[K, V, E, C]):
         if entry is not None and entry.answer is answer:
             self._keep(key, expire(entry, now), now)
 
+    def hear_of(self, now: int, key: K, wrote: Wrote) -> bool:
+        """Take in that another process wrote ``key``; say whether that changed anything here.
+
+        A delete forgets the value, anything else ends it: it covers failures still. A load that may have read what was
+        there before is outrun; one that holds a younger lease is not. What is queued stays: its start decides.
+        """
+        known = self._known(key)
+        version = known.version if isinstance(known, Shared) else None
+        if self.closed or not self.ledger.may_ask(key) or not is_newer(wrote.version, version):
+            return False
+        for loads in self.places:
+            found = loads.find(key)
+            if isinstance(found, Running) and not _is_younger(found.flight, wrote.version):
+                loads.outrun(key)
+        entry = plain(known)
+        if entry is None:
+            return False
+        ended = None if wrote.how is How.DELETED else expire(entry, now)
+        self._keep(key, None if ended is None else trusted(ended, version, now, self._trust()), now)
+        return True
+
     def meet(self, now: int, generation: bytes) -> bool:
         """Take in the generation of the namespace; say whether another process has cleared all that was known.
 
@@ -419,6 +441,17 @@ class SharedState(CacheState[K, V, E, C]):
 def _asks(flight: Flight[V, E]) -> bool:
     """Say whether a load still asks the store: its callback has not begun."""
     return flight.loan is not None and not flight.loan.is_heard
+
+
+def _is_younger(flight: Flight[V, E], version: Version) -> bool:
+    """Say whether a load asked the store after that had ``version``: it was granted a younger lease of that record."""
+    loan = flight.loan
+    if loan is None or not loan.is_heard:
+        return False
+    if isinstance(loan.verdict, Filled):
+        return not is_newer(version, loan.verdict.version)
+    lease = None if loan.lease is None else loan.lease.lease
+    return lease is not None and lease.epoch == version.epoch and lease.number > version.writes
 
 
 def _is_due_early(known: Known[V, E, Mark], now: int) -> bool:

@@ -35,9 +35,12 @@ __all__ = [
     "Forget",
     "Gone",
     "Held",
+    "How",
     "Kept",
     "Lease",
+    "Listener",
     "Outrun",
+    "Pushing",
     "Put",
     "Release",
     "Same",
@@ -49,6 +52,7 @@ __all__ = [
     "Verdict",
     "Version",
     "Want",
+    "Wrote",
 ]
 
 
@@ -233,6 +237,55 @@ class Outrun(NamedTuple):
 
 Verdict: TypeAlias = Kept | Outrun
 """What a store answers to a ``Tell``."""
+
+
+class How(Enum):
+    """What another process did to a record; its values are what ``ChangedElsewhere`` says."""
+
+    SET = "set"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+
+
+@final
+class Wrote(NamedTuple):
+    """Another process wrote the record of ``name``, whose version is this one since."""
+
+    name: bytes
+    generation: bytes
+    how: How
+    version: Version
+
+
+class Listener(Protocol):
+    """Who hears at once what other processes write. It is called in a thread of the store's, and takes no long time."""
+
+    def wrote(self, wrote: Wrote, /) -> object:
+        """Another process wrote a record."""
+        ...
+
+    def cleared(self, generation: bytes, /) -> object:
+        """Another process gave the namespace this generation."""
+        ...
+
+    def lost(self, failure: StoreFailure, /) -> object:
+        """Nothing is heard from now on, for this reason: it is told once."""
+        ...
+
+    def back(self, lost_for: timedelta, /) -> object:
+        """Something is heard again, after so long."""
+        ...
+
+
+class Pushing(Protocol):
+    """What a store may have beside the methods of ``Store``: it tells at once of what other processes write.
+
+    That spares nobody to ask: what is said may be lost at any moment, and in silence.
+    """
+
+    def listen(self, namespace: bytes, listener: Listener, /) -> bool:
+        """Tell ``listener`` of what other processes write, as long as it lives; say whether the store does so."""
+        ...
 
 
 class Store(Protocol):

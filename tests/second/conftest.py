@@ -7,8 +7,15 @@ import pytest
 
 from tests.second.scenes import Shared, shared
 
-ENGINES: Final = ("memory", "sqlite")
-PAIRS: Final = [("threads", "memory"), ("asyncio", "memory"), ("trio", "memory"), ("threads", "sqlite")]
+ENGINES: Final = ("memory", "sqlite", "redis", "valkey")
+PAIRS: Final = [
+    ("threads", "memory"),
+    ("asyncio", "memory"),
+    ("trio", "memory"),
+    ("threads", "sqlite"),
+    ("threads", "redis"),
+    ("asyncio", "valkey"),
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,9 +31,12 @@ from lastcache.second.protocol import (
     Version,
     Want,
 )
+from lastcache.second.redis import RedisStore
+from lastcache.second.redis._wire import generation_key, record_key
 from lastcache.second.sqlite import SqliteStore
+from tests.second.servers import KINDS, Server, shared_server
 
-NAMES: Final = "memory", "sqlite"
+NAMES: Final = "memory", "sqlite", "redis", "valkey"
 SPACE: Final = b"users"
 ONE: Final = b"users:1"
 WORD: Final = b"genera01"
@@ -42,6 +45,8 @@ LEASE_FOR: Final = timedelta(seconds=5)
 MS: Final = timedelta(milliseconds=1)
 STARTS_AT: Final = 1_700_000_000_000
 """A wall clock, in milliseconds."""
+
+SERVER_CLOCK: Final = "tonumber(redis.call('GET', 'clock'))"
 
 Answered: TypeAlias = Result[Sequence[Told], StoreFailure]
 
@@ -63,13 +68,25 @@ class Clock:
 
 
 @dataclass(slots=True)
+class ServerClock(Clock):
+    """The same, inside a server."""
+
+    server: Server = field(kw_only=True)
+
+    def move(self, by: timedelta) -> None:
+        self.now += by // MS
+        self.server.command("SET", "clock", self.now)
+
+
+@dataclass(slots=True)
 class Stage:
-    """A store, its clock, and the file where it has one."""
+    """A store, its clock, and the file or the server where it has one."""
 
     store: Store
     clock: Clock
     memory: MemoryStore | None = None
     file: Path | None = None
+    server: Server | None = None
 
     def ask(self, ask: Ask) -> Told:
         """Ask, and round down what is told to the millisecond: not every store counts finer."""
@@ -83,20 +100,28 @@ class Stage:
         """Lose one record."""
         if self.memory is not None:
             self.memory.evict(SPACE, name)
+        self._command("DEL", record_key(SPACE, generation, name))
         self._delete("records WHERE name = ?", b"\0".join((SPACE, generation, name)))
 
     def lose_generation(self) -> None:
         """Lose the generation alone."""
         if self.memory is not None:
             self.memory.lose_generation(SPACE)
+        self._command("DEL", generation_key(SPACE))
         self._delete("generations WHERE namespace = ?", SPACE)
 
     def lose_all(self) -> None:
         """Lose everything."""
         if self.memory is not None:
             self.memory.lose_all()
+        self._command("FLUSHALL")
+        self.clock.move(timedelta(0))
         self._delete("records")
         self._delete("generations")
+
+    def _command(self, *words: str | bytes) -> None:
+        if self.server is not None:
+            self.server.command(*words)
 
     def _delete(self, what: str, *arguments: bytes) -> None:
         if self.file is not None:
@@ -112,6 +137,15 @@ def staged(name: str) -> Generator[Stage, None, None]:
         memory = MemoryStore(clock.nanoseconds)
         yield Stage(memory, clock, memory)
         memory.close()
+        return
+    if name in KINDS:
+        server = shared_server(name)
+        server.command("FLUSHALL")
+        its_clock = ServerClock(server=server)
+        its_clock.move(timedelta(0))
+        redis_store = RedisStore.from_url(server.url, timeout=timedelta(seconds=5), _clock=SERVER_CLOCK)
+        yield Stage(redis_store, its_clock, server=server)
+        redis_store.close()
         return
     with TemporaryDirectory() as directory:
         path = Path(directory, "store")

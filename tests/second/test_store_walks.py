@@ -13,6 +13,7 @@ from lastcache.second.protocol import (
     Absent,
     Ask,
     Busy,
+    Expire,
     Fill,
     Forget,
     Gone,
@@ -32,6 +33,7 @@ from tests.second.stages import (
     HOUR,
     LEASE_FOR,
     MS,
+    NAMES,
     SPACE,
     WORD,
     Stage,
@@ -191,7 +193,7 @@ def walk_all(stage: Stage, length: int) -> None:
         history.check()
 
 
-@pytest.mark.parametrize(("name", "longest"), [("memory", 4), ("sqlite", 3)])
+@pytest.mark.parametrize(("name", "longest"), [("memory", 4), ("sqlite", 3), ("redis", 3), ("valkey", 2)])
 def test_every_short_walk(name: str, longest: int) -> None:
     """After every walk of up to three or four acts, the record is what the laws say."""
     with staged(name) as stage:
@@ -200,7 +202,7 @@ def test_every_short_walk(name: str, longest: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "length"), [("memory", 5), ("sqlite", 4)])
+@pytest.mark.parametrize(("name", "length"), [("memory", 5), ("sqlite", 4), ("redis", 4)])
 def test_every_longer_walk(name: str, length: int) -> None:
     """After every walk of four and of five acts, the record is what the laws say."""
     with staged(name) as stage:
@@ -301,6 +303,12 @@ class Walk:
         told = expire(name=self.name(), keep_for=self.length())._replace(generation=self.generation)
         self.pair.tell(told, told)
 
+    def spoil(self) -> None:
+        if self.pair.leases:
+            one, two = self.chance.choice(self.pair.leases[-5:])
+            ended = Expire(SPACE, self.name(), self.generation, self.length(), one)
+            self.pair.tell(ended, ended._replace(lease=two))
+
     def wait(self) -> None:
         by = self.chance.choice([*LENGTHS[:4], 10 * MS, -MS, timedelta(seconds=-2), HOUR])
         for stage in (self.pair.model, self.pair.other):
@@ -330,17 +338,18 @@ STEPS: Final[tuple[Callable[[Walk], None], ...]] = (
     Walk.put,
     Walk.forget,
     Walk.expire,
+    Walk.spoil,
     Walk.wait,
     Walk.lose,
     Walk.lose_generation,
     Walk.clear,
 )
-WEIGHTS: Final = (40, 20, 5, 8, 4, 4, 12, 2, 1, 1)
+WEIGHTS: Final = (40, 20, 5, 8, 4, 4, 4, 12, 2, 1, 1)
 
 
-def compare(seeds: range, steps: int) -> None:
+def compare(name: str, seeds: range, steps: int) -> None:
     for seed in seeds:
-        with staged("memory") as model, staged("sqlite") as other:
+        with staged("memory") as model, staged(name) as other:
             walk = Walk(Pair(model, other), random.Random(seed))
             other.store.clear(SPACE, WORD)
             model.store.clear(SPACE, WORD)
@@ -348,12 +357,14 @@ def compare(seeds: range, steps: int) -> None:
                 walk.step()
 
 
-def test_the_file_says_what_the_model_says() -> None:
-    """Over two thousand steps by chance, the store in a file says what the one in memory says."""
-    compare(range(10), 200)
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_store_says_what_the_model_says(name: str) -> None:
+    """Over two thousand steps by chance, a store in a file or in a server says what the one in memory says."""
+    compare(name, range(10), 200)
 
 
 @pytest.mark.slow
-def test_the_file_says_what_the_model_says_for_long() -> None:
-    """Over forty thousand steps by chance, the store in a file says what the one in memory says."""
-    compare(range(100, 180), 500)
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_store_says_what_the_model_says_for_long(name: str) -> None:
+    """Over twenty thousand steps by chance, a store in a file or in a server says what the one in memory says."""
+    compare(name, range(100, 140), 500)

@@ -371,13 +371,13 @@ def test_a_clock_that_goes_forwards(stage: Stage) -> None:
 
 
 def test_the_longest_durations(stage: Stage) -> None:
-    """The longest freshness that can be written is told without fail."""
+    """The longest freshness that can be written is told without fail, and is that of a thousand years at least."""
     longest = put(fresh_for=timedelta.max)._replace(keep_for=timedelta.max)
     assert isinstance(stage.tell(longest), Kept)
     stage.clock.move(-MS)
     told = stage.ask(ask(lease_for=timedelta.max))
     assert isinstance(told, Held)
-    assert told.fresh_for > timedelta.max - 2 * MS
+    assert timedelta(days=365_000) < told.fresh_for <= timedelta.max
 
 
 def test_a_closed_store_answers_nothing(stage: Stage) -> None:
