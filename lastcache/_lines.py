@@ -13,6 +13,8 @@ from lastcache.events import (
     LoadFailed,
     LoadRaised,
     LoadStarted,
+    PushBack,
+    PushLost,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
@@ -104,14 +106,16 @@ def _line_of_course(event: Event[object, object]) -> Line:
             return Line(logging.DEBUG, "%s of %r took %s", (load_of(background=background), key, lasted(took)))
         case Waited(key, took) | WaitedElsewhere(key, took):
             return Line(logging.DEBUG, _OF_WAIT[type(event)], (lasted(took), key))
-        case StoreAway() | StoreBack() | ChangedElsewhere():
+        case StoreAway() | StoreBack() | ChangedElsewhere() | PushLost() | PushBack():
             return _line_of_store(event)
         case _:
             return Line(logging.DEBUG, _OF_KEY[type(event)], (event.key,))
 
 
-def _line_of_store(event: StoreAway | StoreBack | ChangedElsewhere[object]) -> Line:
+def _line_of_store(event: StoreAway | StoreBack | ChangedElsewhere[object] | PushLost | PushBack) -> Line:
     match event:
+        case PushLost() | PushBack():
+            return _line_of_push(event)
         case StoreAway(failure):
             return Line(logging.WARNING, "the store is away (%s): %s", (failure.trouble.value, failure.detail))
         case StoreBack(away_for, owed):
@@ -124,6 +128,15 @@ def _line_of_store(event: StoreAway | StoreBack | ChangedElsewhere[object]) -> L
             return Line(logging.INFO, "everything was cleared in another process", ())
         case ChangedElsewhere(key, how):
             return Line(logging.DEBUG, "%r was %s in another process", (key, how))
+
+
+def _line_of_push(event: PushLost | PushBack) -> Line:
+    match event:
+        case PushLost(failure):
+            why = (failure.trouble.value, failure.detail)
+            return Line(logging.WARNING, "changes elsewhere are no longer heard at once (%s): %s", why)
+        case PushBack(lost_for):
+            return Line(logging.WARNING, "changes elsewhere are heard at once again, after %s", (lasted(lost_for),))
 
 
 def load_of(*, background: bool) -> str:

@@ -25,6 +25,8 @@ from lastcache.events import (
     LoadFailed,
     LoadRaised,
     LoadStarted,
+    PushBack,
+    PushLost,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
@@ -72,6 +74,7 @@ COUNTERS: Final[Mapping[str, Instrument]] = {
     "refreshes": Instrument("Loads in the background", "{load}", {"result": ("started", "refused")}),
     "removals": Instrument("Keys that had to go", "{entry}", {"cause": ("evicted", "swept")}),
     "store_outages": Instrument("Times that the store of the second level went away", "{outage}"),
+    "push_outages": Instrument("Times that changes elsewhere were no longer heard at once", "{outage}"),
     "store_answers": Instrument("What the store of the second level said", "{answer}", {"kind": STORE_ANSWERS}),
 }
 
@@ -124,6 +127,8 @@ _WITHOUT_DETAILS: Final[Mapping[type, tuple[Measure, ...]]] = {
     StoreServed: (Measure("store_answers", {"kind": "served"}),),
     StoreAway: (Measure("store_outages"),),
     StoreBack: (),
+    PushLost: (Measure("push_outages"),),
+    PushBack: (),
     StoreSkipped: (Measure("store_answers", {"kind": "skipped"}),),
     StoreUnread: (Measure("store_answers", {"kind": "unread"}),),
     StoreOutran: (Measure("store_answers", {"kind": "outran"}),),

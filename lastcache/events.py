@@ -352,6 +352,8 @@ class Stats:
     store_outran: int = 0
     waited_elsewhere: int = 0
     changed_elsewhere: int = 0
+    push_lost: int = 0
+    push_back: int = 0
     owed: int = 0
 
     @property

@@ -175,6 +175,7 @@ def test_both_systems_have_the_same_names() -> None:
         "lastcache.queued_loads": "{load}",
         "lastcache.owed_changes": "{entry}",
         "lastcache.store_outages": "{outage}",
+        "lastcache.push_outages": "{outage}",
         "lastcache.store_answers": "{answer}",
         "lastcache.store_wait.duration": "s",
         "lastcache.hits": "{call}",
@@ -246,7 +247,7 @@ def test_counters_begin_at_zero() -> None:
     PrometheusMetrics(registry).observer("users")
     OtelMetrics(MeterProvider([reader]).get_meter("test")).observer("users")
     counted = [value for name in COUNTERS for _, _, value in samples(registry, f"lastcache_{name}_total")]
-    assert counted == [0.0] * (6 + 1 + 1 + 2 + 2 + 1 + 5)
+    assert counted == [0.0] * (6 + 1 + 1 + 2 + 2 + 1 + 1 + 5)
     assert sum(len(metric.data.data_points) for metric in collected(reader)) == len(counted)
 
 

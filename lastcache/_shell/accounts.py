@@ -25,6 +25,7 @@ from lastcache._shell.inflight import CacheState
 from lastcache._shell.ledger import Change, Claimed
 from lastcache._shell.level import NOT_ASKED, Level, Loan, is_calling
 from lastcache._shell.marks import Mark, marked
+from lastcache._shell.pushed import Pushed
 from lastcache._shell.sender import Sender, Start
 from lastcache._shell.shared_state import SharedState
 from lastcache._shell.shell import Shell
@@ -69,11 +70,24 @@ class Word(NamedTuple, Generic[K]):
 class Accounts(Generic[K, V, E, C]):
     """What one cache tells its store of what its users write; ``shell`` is that cache's, each time."""
 
-    __slots__ = ("_sender", "level")
+    __slots__ = ("_listens", "_pushed", "_sender", "level")
 
     def __init__(self, second: Second[K, V], config: Config, start: Start = start_thread) -> None:
         self.level: Level[K, V] = Level(second, config)
         self._sender = Sender(start)
+        self._listens: bool = not self.level.can_push
+        self._pushed: Pushed[K, V, E, C] | None = None
+
+    def form_of(self, shell: Shell[K, V, E, C], key: K) -> bytes:
+        """Write ``key`` as bytes, and hear at once what other processes write to it, where the store tells that."""
+        form = self.level.form_of(key)
+        if not self._listens:
+            self._listens = True
+            pushed = Pushed(shell, self.level.namespace)
+            self._pushed = pushed if self.level.listen(pushed) else None
+        if self._pushed is not None:
+            self._pushed.note(form, key)
+        return form
 
     def new_state(
         self,
@@ -95,7 +109,7 @@ class Accounts(Generic[K, V, E, C]):
         """Store ``value``."""
         level, state = self.level, state_of(shell)
         shell.check_open()
-        level.form_of(key)
+        self.form_of(shell, key)
         body = level.encode(value)
         if isinstance(body, str):
             shell.reports.of_store(StoreSkipped, key, body)
@@ -385,6 +399,7 @@ class Accounts(Generic[K, V, E, C]):
     def lose_debts(self, shell: Shell[K, V, E, C]) -> None:
         """The cache is closed: tell of each change that the store will not be told of."""
         self._sender.end()
+        self._pushed = None
         for key in shell.guard.run(state_of(shell).ledger.forget):
             shell.reports.of_store(StoreSkipped, key, "the cache was closed before the store was told")
 
@@ -392,6 +407,7 @@ class Accounts(Generic[K, V, E, C]):
         """Owe nothing, and have no sender, as the child of a fork must: what is owed stays with its parent."""
         self.level.reset_after_fork()
         state_of(shell).ledger.forget()
+        self._listens, self._pushed = not self.level.can_push, None
         self._sender = self._sender.anew()
 
 

@@ -33,7 +33,9 @@ from lastcache.second.protocol import (
     Held,
     Kept,
     Lease,
+    Listener,
     Outrun,
+    Pushing,
     Put,
     Release,
     Same,
@@ -156,7 +158,7 @@ class Loan:
 class Level(Generic[K, V]):
     """The second level of one cache."""
 
-    __slots__ = ("_codec", "_key", "_namespace", "_remembered_for", "_schema", "_store", "policy")
+    __slots__ = ("_codec", "_key", "_remembered_for", "_schema", "_store", "can_push", "namespace", "policy")
 
     def __init__(self, second: Second[K, V], config: Config) -> None:
         self.policy: SecondPolicy = second_policy_of(second, config)
@@ -164,7 +166,8 @@ class Level(Generic[K, V]):
         self._codec = second.codec
         self._schema = second.codec.schema
         self._key = second.key
-        self._namespace = second.namespace.encode()
+        self.namespace: bytes = second.namespace.encode()
+        self.can_push: bool = callable(getattr(second.store, "listen", None))
         # A deletion must be remembered for as long as a process may hold the value that was deleted as fresh.
         self._remembered_for = duration_of(self.policy.keep_for + nanoseconds(config.global_ttl))
 
@@ -210,8 +213,8 @@ class Level(Generic[K, V]):
     def _message(self, form: bytes, question: Question) -> Ask:
         generation = question.generation
         return Ask(
-            self._namespace,
-            record_name(self._namespace, generation or b"", form),
+            self.namespace,
+            record_name(self.namespace, generation or b"", form),
             generation,
             None if question.known is None else unmarked(question.known),
             question.want,
@@ -230,7 +233,7 @@ class Level(Generic[K, V]):
                     raise TypeError(f"a store must say how long a lease lasts; it answered {told!r}")
                 loan.may_hold = isinstance(grant, Lease)
                 if isinstance(grant, Lease) and question.generation is not None:
-                    name = record_name(self._namespace, question.generation, form)
+                    name = record_name(self.namespace, question.generation, form)
                     loan.lease = Loaned(name, question.generation, grant)
                 return self._decoded(told, grant)
         raise TypeError(f"a store must answer with what its protocol names; it answered {told!r}")
@@ -251,7 +254,7 @@ class Level(Generic[K, V]):
     def fill(self, lease: Loaned, body: bytes | None, fresh_for: int) -> Tell:
         """Write what a load gave; without a body, that it found nothing there any more."""
         return Fill(
-            self._namespace,
+            self.namespace,
             lease.name,
             lease.generation,
             lease.lease,
@@ -263,29 +266,29 @@ class Level(Generic[K, V]):
 
     def release(self, lease: Loaned) -> Tell:
         """Give a lease back."""
-        return Release(self._namespace, lease.name, lease.generation, lease.lease)
+        return Release(self.namespace, lease.name, lease.generation, lease.lease)
 
     def spoil(self, lease: Loaned) -> Tell:
         """End the record of a value that cannot be shared: what is there is not what this process has.
 
         Under its lease, as a fill: what was written there meanwhile is newer.
         """
-        return Expire(self._namespace, lease.name, lease.generation, self._remembered_for, lease.lease)
+        return Expire(self.namespace, lease.name, lease.generation, self._remembered_for, lease.lease)
 
     def word_of(self, form: bytes, generation: bytes, change: Change, now: int, *, late: bool) -> Tell:
         """Write a change as the store is told of it. A late set must not undo what others have written since."""
-        name = record_name(self._namespace, generation, form)
+        name = record_name(self.namespace, generation, form)
         match change:
             case Word.DELETE:
-                return Forget(self._namespace, name, generation, self._remembered_for)
+                return Forget(self.namespace, name, generation, self._remembered_for)
             case Word.EXPIRE:
-                return Expire(self._namespace, name, generation, self._remembered_for)
+                return Expire(self.namespace, name, generation, self._remembered_for)
             case SetTo(Body(body, fresh_until, version)):
                 if body is None or (late and version is None):
-                    return Expire(self._namespace, name, generation, self._remembered_for)
+                    return Expire(self.namespace, name, generation, self._remembered_for)
                 keep_for, fresh_for = duration_of(self.policy.keep_for), duration_of(fresh_until - now)
                 only_if = unmarked(version) if late and version is not None else None
-                return Put(self._namespace, name, generation, body, self._schema, fresh_for, keep_for, only_if)
+                return Put(self.namespace, name, generation, body, self._schema, fresh_for, keep_for, only_if)
 
     def tell(self, tells: Sequence[Tell]) -> Result[Sequence[Verdict], StoreFailure]:
         """Tell the store."""
@@ -310,7 +313,7 @@ class Level(Generic[K, V]):
 
     def clear(self, generation: bytes) -> Result[None, StoreFailure]:
         """Tell the store that all is cleared."""
-        return self._call(lambda: self._store.clear(self._namespace, generation))
+        return self._call(lambda: self._store.clear(self.namespace, generation))
 
     def probe(self) -> Result[None, StoreFailure]:
         """Ask whether the store answers."""
@@ -332,6 +335,13 @@ class Level(Generic[K, V]):
             return Failure(StoreFailure(Trouble.BROKEN, repr(err)))
         finally:
             HERE.busy = False
+
+    def listen(self, listener: Listener) -> bool:
+        """Have the store tell ``listener`` what other processes write; say whether it does."""
+        try:
+            return cast("Pushing", self._store).listen(self.namespace, listener)
+        except Exception:
+            return False
 
     def reset_after_fork(self) -> None:
         """Forget every connection, as the child of a fork must."""

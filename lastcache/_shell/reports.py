@@ -22,6 +22,8 @@ from lastcache.events import (
     LoadRaised,
     LoadStarted,
     Observer,
+    PushBack,
+    PushLost,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
@@ -60,6 +62,8 @@ KINDS: Final = (
     StoreOutran,
     WaitedElsewhere,
     ChangedElsewhere,
+    PushLost,
+    PushBack,
 )
 
 
@@ -218,6 +222,8 @@ class Reports(Generic[K, E]):
             store_outran=counts[StoreOutran],
             waited_elsewhere=counts[WaitedElsewhere],
             changed_elsewhere=counts[ChangedElsewhere],
+            push_lost=counts[PushLost],
+            push_back=counts[PushBack],
             owed=owed,
         )
 

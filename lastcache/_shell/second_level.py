@@ -148,7 +148,7 @@ class SecondLevel(Accounts[K, V, E, C]):
         loan: Loan,
     ) -> Heard[V]:
         """Ask the store; where it may not be asked, or does not answer, that is what was heard."""
-        form = self.level.form_of(key)
+        form = self.form_of(shell, key)
         for _ in range(GREETINGS):
             if question is None:
                 self.wake_if_overdue(shell)

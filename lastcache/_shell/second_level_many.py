@@ -90,7 +90,7 @@ class SecondLevelOfMany(SecondLevel[K, V, E, C]):
             for key, question in (await self._questions(shell, place, keys)).items()
             if question.want is Want.LOOK or key in batch.own
         }
-        questions = [(self.level.form_of(key), question, _loan_of(batch, key)) for key, question in asked.items()]
+        questions = [(self.form_of(shell, key), question, _loan_of(batch, key)) for key, question in asked.items()]
         for _ in range(2):
             if not questions:
                 break

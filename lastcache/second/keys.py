@@ -52,7 +52,12 @@ def record_name(namespace: bytes, generation: bytes, key: bytes) -> bytes:
     >>> record_name(b"users", b"\x01\xff", b"s:Ada Lovelace")
     b'users:01ff:#5a66508a7e55f3b6d9fbc1f79727b9c5'
     """
-    return b"%b:%b:%b" % (namespace, generation.hex().encode(), key if _VERBATIM.fullmatch(key) else _digest(key))
+    return b"%b:%b:%b" % (namespace, generation.hex().encode(), record_tail(key))
+
+
+def record_tail(key: bytes) -> bytes:
+    """Give what a record's name has of its key."""
+    return key if _VERBATIM.fullmatch(key) else _digest(key)
 
 
 def _digest(key: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from logging import getLogger
 from typing import assert_type
 
@@ -22,6 +22,8 @@ from lastcache.events import (
     LoadFailed,
     LoadRaised,
     LoadStarted,
+    PushBack,
+    PushLost,
     RefreshRefused,
     RefreshStarted,
     ServedStale,
@@ -243,8 +245,10 @@ def complain(event: Event[int, Error]) -> None:  # noqa: C901  # every event the
             assert_type(event.key, int)
         case ChangedElsewhere() | StoreSkipped():
             assert_type(event.key, int | None)
-        case StoreAway():
+        case StoreAway() | PushLost():
             assert_type(event.failure, StoreFailure)
+        case PushBack():
+            assert_type(event.lost_for, timedelta)
         case StoreBack():
             assert_type(event.owed, int)
 

@@ -160,7 +160,7 @@ class RedisStore:
     def _ask(self, namespace: bytes, generation: bytes | None, asks: Sequence[Ask]) -> Sequence[Told]:
         """Ask; where a body is spoilt, ask again as if that record were not there."""
         told: list[Told | None] = [None] * len(asks)
-        spoilt = dict.fromkeys(range(len(asks)), NOT_SPOILT)
+        spoilt: dict[int, int] = dict.fromkeys(range(len(asks)), NOT_SPOILT)
         for _ in range(_TRIES):
             there, answers = self._ask_once(namespace, generation or b"", [(asks[at], spoilt[at]) for at in spoilt])
             if there:
