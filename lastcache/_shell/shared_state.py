@@ -356,7 +356,9 @@ class SharedState(CacheState[K, V, E, C]):
         """
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
-        if self.closed or not self.ledger.may_ask(key) or not is_newer(wrote.version, version):
+        if wrote.generation != self.ledger.generation or not self.ledger.may_ask(key):
+            return False
+        if self.closed or not is_newer(wrote.version, version):
             return False
         for loads in self.places:
             found = loads.find(key)

@@ -55,6 +55,12 @@ class Push:
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._lost_at: float | None = None
+        self._heard = set[bytes]()
+
+    def hears(self) -> bool:
+        """Say whether all that is listened to is heard, as far as is known."""
+        with self._guard:
+            return self._lost_at is None and self._listeners.keys() <= self._heard
 
     def reset_after_fork(self) -> None:
         """Hear nothing, as the child of a fork, which has no thread."""
@@ -111,6 +117,7 @@ class Push:
         try:
             self._hear(subscription)
         finally:
+            self._heard.clear()
             with suppress(Exception):
                 subscription.close()
 
@@ -129,7 +136,8 @@ class Push:
 
     def _take(self, message: Any) -> None:
         match message:
-            case {"type": "subscribe"}:
+            case {"type": "subscribe", "channel": bytes(channel)}:
+                self._heard.add(channel)
                 self._find()
             case {"type": "message", "channel": bytes(channel), "data": bytes(said)} if said[:WORD] != self.own:
                 self._tell(channel, said[WORD : WORD + 1], said[WORD + 1 :])

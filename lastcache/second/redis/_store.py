@@ -157,6 +157,11 @@ class RedisStore:
         self.reset_after_fork()
         return self._push is not None and self._push.listen(namespace, listener)
 
+    @property
+    def hears(self) -> bool:
+        """Whether this store hears at this moment what others write, as far as is known: never without ``push``."""
+        return self._push is not None and self._push.hears()
+
     def _ask(self, namespace: bytes, generation: bytes | None, asks: Sequence[Ask]) -> Sequence[Told]:
         """Ask; where a body is spoilt, ask again as if that record were not there."""
         told: list[Told | None] = [None] * len(asks)
