@@ -30,9 +30,9 @@ BOUND: Final = 10.0
 CLUSTER_BOUND: Final = 20.0
 """The seconds within which the nodes of a cluster must have agreed."""
 SLOTS: Final = 16384
-_HIGHEST_PORT: Final = 65535
-_BUS: Final = 10000
-"""How far above its port a node of a cluster has that on which it talks to the others."""
+_ALL_PORTS: Final = 65536
+_CLUSTER_PORTS: Final = 50000
+"""A node talks to the others on a second port, which is higher by 10000."""
 _PORTS_TRIED: Final = 3
 _QUIET: Final = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes")
 _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -62,7 +62,7 @@ def need(kind: str) -> None:
         pytest.skip(f"no {kind}-server is installed")
 
 
-def free_port(below: int = 65536) -> int:
+def free_port(below: int = _ALL_PORTS) -> int:
     """Give a port on which nobody listens."""
     while True:
         with socket.socket() as probe:
@@ -175,7 +175,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def server(kind: str, *options: str, below: int = 65536) -> Generator[Server, None, None]:
+def server(kind: str, *options: str, below: int = _ALL_PORTS) -> Generator[Server, None, None]:
     """Start a server, and end it at the end."""
     need(kind)
     with TemporaryDirectory() as directory:
@@ -208,7 +208,7 @@ def shared_server(kind: str) -> Server:
     need(kind)
     own = Path(_scratch().name) / kind
     own.mkdir()
-    return _started(kind, own, (), _HIGHEST_PORT + 1)
+    return _started(kind, own, (), _ALL_PORTS)
 
 
 @lru_cache
@@ -221,7 +221,7 @@ def cluster(kind: str, nodes: int = 3) -> Generator[list[Server], None, None]:
     """Start nodes that share the slots of one cluster, without replicas, and wait until each says that all is well."""
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     with ExitStack() as stack:
-        made = [stack.enter_context(server(kind, *options, below=50000)) for _ in range(nodes)]
+        made = [stack.enter_context(server(kind, *options, below=_CLUSTER_PORTS)) for _ in range(nodes)]
         for nth, node in enumerate(made):
             node.command("CLUSTER", "SET-CONFIG-EPOCH", nth + 1)
             node.command("CLUSTER", "ADDSLOTSRANGE", SLOTS * nth // nodes, SLOTS * (nth + 1) // nodes - 1)

@@ -14,6 +14,8 @@ from typing import Final, final
 import pytest
 
 from tests.second.processes import ended, go, heard, program
+from tests.second.servers import KINDS as SERVERS
+from tests.second.servers import shared_server
 from tests.second.workers import CACHES, LOCKER, Answered, Worker, calls_of_origin, now, working
 
 pytestmark = pytest.mark.slow
@@ -32,9 +34,22 @@ TASKS: Final = pytest.mark.parametrize("kind", ["threads", "tasks"] if EVERY_KIN
 Start = Callable[..., Worker]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store"
+ENGINES: Final = ("sqlite", "redis", "valkey") if EVERY_KIND else ("sqlite", "redis")
+IN_A_FILE: Final = pytest.mark.parametrize("path", ["sqlite"], indirect=True)
+
+
+def place_of(engine: str, directory: Path) -> Path:
+    """Give the path of an empty store, beside which there is the address of a server where it is in one."""
+    if engine in SERVERS:
+        server = shared_server(engine)
+        server.command("FLUSHALL")
+        (directory / "server").write_text(server.url)
+    return directory / "store"
+
+
+@pytest.fixture(params=ENGINES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return place_of(str(request.param), tmp_path)
 
 
 @pytest.fixture
@@ -92,10 +107,12 @@ def test_two_load_once(path: Path, start: Start, kinds: tuple[str, str]) -> None
     assert answers[0].answer in {("from 0", False, None), ("from 1", False, None)}
 
 
-@pytest.fixture(scope="module")
-def sixteen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Worker]]]:
+@pytest.fixture(scope="module", params=ENGINES)
+def sixteen(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, list[Worker]]]:
     """Start sixteen workers, half of them with tasks, which share the store at this path."""
-    path = tmp_path_factory.mktemp("sixteen") / "store"
+    path = place_of(str(request.param), tmp_path_factory.mktemp("sixteen"))
     with ExitStack() as workers:
         yield path, [workers.enter_context(working(path, kind=kind)) for kind in ("threads", "tasks") * 8]
 
@@ -254,6 +271,7 @@ def test_no_old_value_after_trust_for(start: Start, kind: str) -> None:
 
 
 @TASKS
+@IN_A_FILE
 def test_writer_is_stopped(path: Path, start: Start, kind: str) -> None:
     """While another process stands still in its transaction, what is fresh is read, and one miss waits a little."""
     other, reads = start(), start(kind=kind, timeout=0.1)
@@ -291,6 +309,7 @@ def empty_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [delete_file, spoil_file, empty_file])
+@IN_A_FILE
 def test_file_is_harmed(path: Path, start: Start, harm: Callable[[Path], None]) -> None:
     """Where the file is deleted or spoilt under caches that run, all go on, and soon share again."""
     workers = [start(trust_for=0.05, kind=kind) for kind in ("threads", "tasks")]
@@ -314,6 +333,7 @@ def share(workers: list[Worker], key: str) -> bool:
     return len({worker.call(key, f"from {number}").value for number, worker in enumerate(workers)}) == 1
 
 
+@IN_A_FILE
 def test_full_store(path: Path, start: Start) -> None:
     """A store that is as large as it may be takes deletes, and new values in the place of old ones."""
     one, other = start(kind="tasks", max_bytes=1 << 20), start(max_bytes=1 << 20)
@@ -370,6 +390,7 @@ os._exit(0)
 
 
 @pytest.mark.parametrize(("kind", "readonly"), [("threads", True), ("tasks", False)])
+@IN_A_FILE
 def test_no_place_for_the_file(path: Path, kind: str, readonly: bool) -> None:  # noqa: FBT001
     """Where the file can be had nowhere, calls are answered as with no store, and that is told once; it may come."""
     with program(CACHES + ELSEWHERE.format(kind=kind, readonly=readonly), path) as process:
@@ -422,6 +443,7 @@ os._exit(0)
 
 @KINDS
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@IN_A_FILE
 def test_fork(path: Path, start: Start, kind: str) -> None:
     """The child of a fork uses the store as its parent does; what the parent owed to it stays with the parent."""
     newcomer = start()
@@ -442,7 +464,7 @@ def test_fork(path: Path, start: Start, kind: str) -> None:
 
 LOOPS: Final = """
 import anyio
-store = SqliteStore(path, timeout=patient)
+store = store_at()
 made = []
 def new():
     return AsyncLastCache(Config(), second=second_of(store))
@@ -520,6 +542,7 @@ async def load(key):
 """
 
 
+@IN_A_FILE
 def test_threads_of_the_application_stay_free(path: Path) -> None:
     """A store that hangs takes no thread of the application's: those of asyncio and anyio stay free."""
     text = """
@@ -547,6 +570,7 @@ def test_threads_of_the_application_stay_free(path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@IN_A_FILE
 def test_loop_ends_during_a_call_of_the_store(path: Path, backend: str) -> None:
     """A loop that ends while the store is called leaves nothing to be logged, then or later."""
     text = """
@@ -595,6 +619,7 @@ def test_loop_ends_during_a_call_of_the_store(path: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["threads", "background", "worker threads", "tasks", "tasks in a block", "trio"])
+@IN_A_FILE
 def test_interpreter_exits_while_the_store_hangs(path: Path, how: str) -> None:
     """A store that hangs holds up no exit of the interpreter, and spoils none."""
     text = """

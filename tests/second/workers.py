@@ -1,4 +1,7 @@
-"""Processes that each have a cache beside a store in a file that all of them share, and do what a test tells them."""
+"""Processes that each have a cache beside a store that all of them share, and do what a test tells them.
+
+The store is in a file, or in the server whose address stands in the file ``server`` beside that.
+"""
 
 import json
 import subprocess
@@ -31,10 +34,17 @@ def second_of(store, trust_for=0.2, lease_for=5.0):
         lease_for=timedelta(seconds=lease_for),
     )
 
+def store_at(at=path, timeout=20.0, max_bytes=256 << 20):
+    server = at.with_name("server")
+    if not server.exists():
+        return SqliteStore(at, timeout=timedelta(seconds=timeout), max_bytes=max_bytes)
+    from lastcache.second.redis import RedisStore
+    return RedisStore.from_url(server.read_text(), timeout=timedelta(seconds=timeout))
+
 def begin(kind="threads", ttl=60.0, timeout=20.0, shared=True, max_bytes=256 << 20, at=path, **options):
     global cache, runner
     runner = asyncio.Runner() if kind == "tasks" else None
-    store = SqliteStore(at, timeout=timedelta(seconds=timeout), max_bytes=max_bytes) if shared else None
+    store = store_at(at, timeout, max_bytes) if shared else None
     cache = (LastCache if kind == "threads" else AsyncLastCache)(
         Config(global_ttl=timedelta(seconds=ttl)),
         observer=told.append,
