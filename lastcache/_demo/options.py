@@ -195,7 +195,7 @@ def _check_store(parser: argparse.ArgumentParser, path: Path) -> None:
         store = SqliteStore(path)
     except (OSError, ValueError, ConfigError) as trouble:
         parser.error(f"{refusal} ({trouble})")
-    probed = store.probe()
+    probed = store.probe(b"probe")
     store.close()
     if not is_successful(probed):
         parser.error(f"{refusal} ({probed.failure().detail})")

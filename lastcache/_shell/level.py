@@ -317,7 +317,7 @@ class Level(Generic[K, V]):
 
     def probe(self) -> Result[None, StoreFailure]:
         """Ask whether the store answers."""
-        return self._call(self._store.probe)
+        return self._call(lambda: self._store.probe(self.namespace))
 
     def _call(self, call: Callable[[], Result[T, StoreFailure]]) -> Result[T, StoreFailure]:
         """Call the store: what it raises, and what makes no sense, is a failure."""

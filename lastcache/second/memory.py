@@ -91,7 +91,7 @@ class MemoryStore:
             self._records = {at: record for at, record in self._records.items() if at[0] != namespace}
             return Success(None)
 
-    def probe(self) -> Result[None, StoreFailure]:
+    def probe(self, _: bytes, /) -> Result[None, StoreFailure]:
         """Say whether the store answers."""
         with self._lock:
             return Success(None) if self._failure is None else Failure(self._failure)

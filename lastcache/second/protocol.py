@@ -306,8 +306,8 @@ class Store(Protocol):
         """Give ``namespace`` a new generation: no record of an older one is found any more."""
         ...
 
-    def probe(self) -> Result[None, StoreFailure]:
-        """Say whether the store answers."""
+    def probe(self, namespace: bytes, /) -> Result[None, StoreFailure]:
+        """Say whether the store answers, and takes what is told of ``namespace``."""
         ...
 
     def reset_after_fork(self) -> None:

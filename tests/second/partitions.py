@@ -99,8 +99,8 @@ class Line:
             self._note_clear,
         )
 
-    def probe(self) -> Result[None, StoreFailure]:
-        return self._send(self.process.world.store.probe, lambda _: ())
+    def probe(self, namespace: bytes, /) -> Result[None, StoreFailure]:
+        return self._send(lambda: self.process.world.store.probe(namespace), lambda _: ())
 
     def reset_after_fork(self) -> None:
         raise NotImplementedError

@@ -7,7 +7,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Coroutine, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -160,22 +160,20 @@ class Proxy:
 
     async def _carry(self, link: _Link) -> None:
         """Carry what both sides say, until one side hangs up or the connection is cut."""
-        server = _ready(socket.socket())
         pumps = list[asyncio.Task[None]]()
-        try:
-            if not link.lost:
-                await self._loop.sock_connect(server, self._server)
-                pumps.append(asyncio.create_task(self._hear(link, server)))
-            ends = [asyncio.create_task(self._ask(link, server)), asyncio.create_task(self._tell(link))]
-            pumps += ends
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        except OSError:
-            return  # the server is not there
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            _close(server)
+        with closing(_ready(socket.socket())) as server, suppress(OSError):
+            try:
+                if not link.lost:
+                    await self._loop.sock_connect(server, self._server)
+                    pumps.append(asyncio.create_task(self._hear(link, server)))
+                ends = [asyncio.create_task(self._ask(link, server)), asyncio.create_task(self._tell(link))]
+                pumps += ends
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                # Whoever cancels this as well still waits until the loop has let go of both sockets.
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _ask(self, link: _Link, server: socket.socket) -> None:
         """Forward what the client says, until it hangs up."""

@@ -85,8 +85,8 @@ class Struck:
     def clear(self, namespace: bytes, generation: bytes, /) -> Result[None, StoreFailure]:
         return self._call("clear", lambda: self.store.clear(namespace, generation))
 
-    def probe(self) -> Result[None, StoreFailure]:
-        return self._call("probe", self.store.probe)
+    def probe(self, namespace: bytes, /) -> Result[None, StoreFailure]:
+        return self._call("probe", lambda: self.store.probe(namespace))
 
     def reset_after_fork(self) -> None:
         self.store.reset_after_fork()

@@ -122,7 +122,9 @@ class Server:
 
     def _answers(self) -> bool:
         """Tell whether it is this server that answers, and not another which took the port."""
-        with suppress(Exception):
+        from redis import RedisError
+
+        with suppress(RedisError, OSError):
             return bool(self.command("PING")) and self.command("INFO", "server")["process_id"] == self.pid
         return False
 

@@ -64,7 +64,7 @@ class OwnStore:
     def clear(self, namespace: bytes, generation: bytes, /) -> Result[None, StoreFailure]:
         return self.engine.clear(namespace, generation)
 
-    def probe(self) -> Result[None, StoreFailure]:
+    def probe(self, _: bytes, /) -> Result[None, StoreFailure]:
         return Success(None) if self.failure is None else Failure(self.failure)
 
     def reset_after_fork(self) -> None:

@@ -32,7 +32,7 @@ class NoStore:
     def clear(self, namespace: bytes, generation: bytes, /) -> Result[None, StoreFailure]:
         return Failure(NOWHERE)
 
-    def probe(self) -> Result[None, StoreFailure]:
+    def probe(self, _: bytes, /) -> Result[None, StoreFailure]:
         return Failure(NOWHERE)
 
     def reset_after_fork(self) -> None:

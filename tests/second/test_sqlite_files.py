@@ -118,9 +118,9 @@ def test_a_directory_that_cannot_be_had(tmp_path: Path, opened: Opened) -> None:
     """Where no directory can be made the store fails, and says so; it answers once there is one."""
     (tmp_path / "in the way").write_text("a file")
     store = opened(tmp_path / "in the way" / "store")
-    assert failure_in(store.probe()).trouble is Trouble.UNREACHABLE
+    assert failure_in(store.probe(SPACE)).trouble is Trouble.UNREACHABLE
     (tmp_path / "in the way").unlink()
-    assert store.probe().unwrap() is None
+    assert store.probe(SPACE).unwrap() is None
 
 
 def test_a_directory_that_may_not_be_written(path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_file_that_is_spoilt_under_us(path: Path, opened: Opened, spoil: Calla
     late = opened()
     for number in range(3):
         assert [body_in(each, b"users:new%d" % number) for each in [*stores, late]] == [b"new"] * 4
-    assert late.probe().unwrap() is None
+    assert late.probe(SPACE).unwrap() is None
 
 
 @pytest.mark.slow
@@ -407,7 +407,7 @@ def test_a_writer_that_is_stopped(path: Path, opened: Opened) -> None:
         assert isinstance(found(store, want=Want.LEASE), Held)
         assert found(store, b"users:2") == Absent(None)
         start = time.monotonic()
-        failures = store.ask([ask(Want.LEASE, name=b"users:2")]), store.tell([put()]), store.probe()
+        failures = store.ask([ask(Want.LEASE, name=b"users:2")]), store.tell([put()]), store.probe(SPACE)
         assert [failure_in(each).trouble for each in failures] == [Trouble.TIMEOUT] * 3
         assert time.monotonic() - start < 3
         process.send_signal(signal.SIGKILL)
@@ -422,10 +422,10 @@ def test_a_process_that_is_stopped_while_it_opens(path: Path, opened: Opened) ->
     ) as (process):
         assert heard(process) == "ready"
         store = opened(timeout=timedelta(milliseconds=20))
-        assert failure_in(store.probe()).trouble is Trouble.TIMEOUT
+        assert failure_in(store.probe(SPACE)).trouble is Trouble.TIMEOUT
         process.kill()
         process.wait()
-        assert store.probe().unwrap() is None
+        assert store.probe(SPACE).unwrap() is None
 
 
 def test_a_holder_that_is_stopped_past_its_lease(path: Path, opened: Opened) -> None:

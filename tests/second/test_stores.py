@@ -389,7 +389,7 @@ def test_a_closed_store_answers_nothing(stage: Stage) -> None:
         failure_in(stage.store.ask([ask()])),
         failure_in(stage.store.tell([put()])),
         failure_in(stage.store.clear(SPACE, WORD)),
-        failure_in(stage.store.probe()),
+        failure_in(stage.store.probe(SPACE)),
     ]
     assert {failure.trouble for failure in failures} == {expected.trouble}
     assert all(expected.detail in failure.detail for failure in failures)
@@ -401,9 +401,9 @@ def test_a_store_that_is_away() -> None:
     store.tell([put()])
     away = StoreFailure(Trouble.TIMEOUT, "away")
     store.fail_with(away)
-    results = store.ask([ask()]), store.tell([put()]), store.clear(SPACE, WORD), store.probe()
+    results = store.ask([ask()]), store.tell([put()]), store.clear(SPACE, WORD), store.probe(SPACE)
     assert [failure_in(result) for result in results] == [away] * 4
     store.fail_with(None)
     store.reset_after_fork()
-    assert store.probe().unwrap() is None
+    assert store.probe(SPACE).unwrap() is None
     assert isinstance(store.ask([ask(name=ONE)]).unwrap()[0], Held)

@@ -5,7 +5,9 @@ hangs took a minute, with those of valkey-py it never ended. So a client is aske
 """
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
@@ -20,6 +22,9 @@ NO_QUEUE: Final = "a client whose pool gives a connection at once or fails, such
 A_CLIENT: Final = "a client such as redis.Redis or valkey.Valkey"
 SYNC: Final = "a client that is not async: tasks reach it through threads"
 URLS: Final = "a str such as redis://host:6379/0, rediss://, unix://path"
+
+
+_LOCKS: Final = ("_lock", "_fork_lock", "_initialization_lock", "_moved_lock")
 
 
 class Commands(Protocol):
@@ -85,12 +90,11 @@ def _check_timeout(client: object, settings: Mapping[str, object], name: str, at
 
 
 def _retries(client: object, settings: Mapping[str, object]) -> bool:
-    if settings.get("retry_on_timeout") or settings.get("retry_on_error"):
+    """Say whether the client tries again. Without a count of tries, to name what to retry on means to retry once."""
+    tries = [each for each in (settings.get("retry"), getattr(client, "retry", None)) if each is not None]
+    if not tries and (settings.get("retry_on_timeout") or settings.get("retry_on_error")):
         return True
-    tries = (settings.get("retry"), getattr(client, "retry", None))
-    return any(_count(retry) != 0 for retry in tries if retry is not None) or bool(
-        getattr(client, "cluster_error_retry_attempts", 0)
-    )
+    return any(_count(retry) != 0 for retry in tries) or bool(getattr(client, "cluster_error_retry_attempts", 0))
 
 
 def _count(retry: object) -> int:
@@ -159,3 +163,31 @@ def _imported(libraries: list[_Library], scheme: str) -> tuple[Any, _Library]:
             continue
     extras = " or ".join(f"pip install 'lastcache[{library.module}]'" for library in libraries)
     raise ImportError(f"a store at {scheme}:// needs {' or '.join(each.module for each in libraries)}: {extras}")
+
+
+def pools_of(client: Any) -> list[Any]:
+    """Give the pools of connections of a client: a cluster has one for each node that it has spoken to."""
+    if hasattr(client, "connection_pool"):
+        return [client.connection_pool]
+    links = [getattr(node, f"{name}_connection", None) for node in client.get_nodes() for name in ("redis", "valkey")]
+    return [link.connection_pool for link in links if link is not None]
+
+
+def forget_connections(client: Any) -> None:
+    """Have a client make its connections anew, in the child of a fork.
+
+    Its locks are made anew first: where a thread of the parent held one at that moment nobody will ever give it back,
+    and the pools of redis-py would wait for it for good.
+    """
+    for holder in (client, getattr(client, "nodes_manager", None)):
+        _renew_locks(holder)
+    for pool in pools_of(client):
+        _renew_locks(pool)
+        with suppress(Exception):
+            pool.reset()
+
+
+def _renew_locks(holder: object) -> None:
+    for name in _LOCKS:
+        if hasattr(holder, name):
+            setattr(holder, name, threading.RLock())

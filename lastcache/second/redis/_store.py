@@ -21,7 +21,7 @@ from lastcache.second.protocol import (
     Told,
     Verdict,
 )
-from lastcache.second.redis._client import Commands, checked_client, client_of
+from lastcache.second.redis._client import Commands, checked_client, client_of, forget_connections, pools_of
 from lastcache.second.redis._push import Push, Subscribes
 from lastcache.second.redis._scripts import Script, scripts
 from lastcache.second.redis._troubles import (
@@ -47,7 +47,6 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 A_TIMEOUT: Final = "a timedelta above zero"
-_PROBE: Final = b"lc1:probe"
 _PREFIX: Final = 2
 """What precedes the answers of a script: the mark of the message, and the generation that there is in its place."""
 _TRIES: Final = 3
@@ -132,9 +131,9 @@ class RedisStore:
         """Give ``namespace`` a new generation: no record of an older one is found any more, and each ends in time."""
         return self._try(lambda: self._clear(namespace, generation))
 
-    def probe(self) -> Result[None, StoreFailure]:
-        """Say whether the store answers, and takes writes."""
-        return self._try(self._probe)
+    def probe(self, namespace: bytes, /) -> Result[None, StoreFailure]:
+        """Say whether the store answers, and takes writes of ``namespace``."""
+        return self._try(lambda: self._probe(namespace))
 
     def reset_after_fork(self) -> None:
         """Forget every connection, as the child of a fork must, which shares them with its parent."""
@@ -142,8 +141,7 @@ class RedisStore:
             self._begin()
             if self._push is not None:
                 self._push.reset_after_fork()
-            with suppress(Exception):
-                cast("Any", self._client).connection_pool.reset()
+            forget_connections(self._client)
 
     def close(self) -> None:
         """End the use of the store, and close the connections that nobody uses; what is stored stays."""
@@ -201,9 +199,9 @@ class RedisStore:
     def _writer(self) -> bytes:
         return b"" if self._push is None else self._push.own
 
-    def _probe(self) -> None:
+    def _probe(self, namespace: bytes) -> None:
         # A write that a full server takes, and no server that takes none.
-        if not isinstance(self._client.execute_command("UNLINK", _PROBE), int):
+        if not isinstance(self._client.execute_command("UNLINK", generation_key(namespace) + b":"), int):
             raise StrangeReplyError("the server did not say what it removed")
 
     def _run(
@@ -239,16 +237,9 @@ class RedisStore:
 
     def _drop_connections(self) -> None:
         """Close the connections that nobody uses; of a cluster, those to each node."""
-        with suppress(Exception):
-            client = cast("Any", self._client)
-            pools = [client.connection_pool] if hasattr(client, "connection_pool") else _pools(client)
-            for pool in pools:
+        for pool in pools_of(self._client):
+            with suppress(Exception):
                 pool.disconnect(inuse_connections=False)
-
-
-def _pools(client: Any) -> "list[Any]":
-    nodes = client.get_nodes()
-    return [node.redis_connection.connection_pool for node in nodes if node.redis_connection is not None]
 
 
 def _answers(reply: Any, mark: bytes) -> tuple[bytes, Sequence[Any]]:

@@ -59,7 +59,7 @@ class SqliteStore:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     store = SqliteStore(Path(directory, "store"))
-    ...     print(store.probe())
+    ...     print(store.probe(b"users"))
     ...     store.close()
     <Success: None>
     """
@@ -108,7 +108,7 @@ class SqliteStore:
         """Give ``namespace`` a new generation: no record of an older one is found any more."""
         return self._try(lambda line: cleared(line, namespace, generation))
 
-    def probe(self) -> Result[None, StoreFailure]:
+    def probe(self, _: bytes, /) -> Result[None, StoreFailure]:
         """Say whether the store answers, writers included."""
 
         def write_nothing(line: Line) -> None:
