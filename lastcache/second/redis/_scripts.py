@@ -21,6 +21,11 @@ checksum of a body that was found spoilt, or -1."""
 CHANGE: Final = struct.Struct("<B8sdBdd8sIBB")
 """What is told, an epoch and a number that it depends on, whether it does, ``fresh_for``, ``keep_for``, an epoch for a
 new record, the checksum and the length of the schema's name, and whether there is a body."""
+ANSWER: Final = struct.Struct("<BdBdd8s")
+"""What comes of an ask, before the record: its kind, ``fresh_for``, what is granted, its number, for how long another
+has it, and the epoch of a lease."""
+VERDICT: Final = struct.Struct("<B8sd")
+"""What comes of a tell: whether it was kept, and the version of the record then."""
 
 TIME: Final = "(function() local t = redis.call('TIME'); return t[1] * 1000 + math.floor(t[2] / 1000) end)()"
 """The server's clock, in milliseconds."""
@@ -77,11 +82,14 @@ local function change(key, head)
   return reply
 end
 
+-- What a message begins with: its own mark, and the generation that it knows, if any.
+local mark, known = string.sub(ARGV[1], 1, 8), string.sub(ARGV[1], 9)
+
 -- A generation that was lost is restored by the first who knows it.
-local function generation(known, fresh)
+local function generation()
   local there = redis.pcall('GET', KEYS[1])
   if type(there) == 'string' and #there == 8 then return there end
-  there = known ~= '' and known or fresh
+  there = known ~= '' and known or mark
   redis.call('SET', KEYS[1], there)
   return there
 end
@@ -89,8 +97,8 @@ end
 
 _ASK: Final = """
 local LEASES, full = 60, nil
-local there = generation(ARGV[1], ARGV[2])
-if there ~= ARGV[1] then return {{ARGV[2], there}} end
+local there = generation()
+if there ~= known then return mark .. 'C' .. there end
 
 local function fresh_for(head)
   local ends_at = head.fresh_until
@@ -98,12 +106,19 @@ local function fresh_for(head)
   return ends_at - now
 end
 
--- Grant: nothing; or 1, a number, an epoch; or 2, the number of who holds it, and for how long.
-local function grant(key, head, want, lease_for, epoch)
-  if want == 0 then return {{0}} end
+-- An answer: its kind, for how long the record is fresh, and what is granted: nothing; or 1, a number and an epoch; or
+-- 2, the number of who holds it, and for how long. The record follows, as far as it is needed.
+local NO_EPOCH = string.rep('\\0', 8)
+local function answer(kind, left, granted, number, ends_in, epoch, raw)
+  local packed = struct.pack('<BdBddc8', kind, left, granted, number, ends_in, epoch) .. raw
+  return struct.pack('<I4', #packed) .. packed
+end
+
+local function grant(kind, left, raw, key, head, want, lease_for, epoch)
+  if want == 0 then return answer(kind, left, 0, 0, 0, NO_EPOCH, raw) end
   local before = head or new(epoch)
   if want == 1 and now < before.lease_until and before.lease_until <= now + lease_for then
-    return {{2, before.holder, before.lease_until - now}}
+    return answer(kind, left, 2, before.holder, before.lease_until - now, NO_EPOCH, raw)
   end
   before.number = before.number + 1
   before.kept_until = math.max(before.kept_until, now + LEASES * lease_for)
@@ -111,7 +126,7 @@ local function grant(key, head, want, lease_for, epoch)
   local reply
   if head then reply = change(key, before) else reply = place(key, before, '') end
   if refused(reply) then full = reply end
-  return {{1, before.number, before.epoch}}
+  return answer(kind, left, 1, before.number, 0, before.epoch, raw)
 end
 
 local function ask(key, question)
@@ -120,30 +135,30 @@ local function ask(key, question)
   if head and head.word == 1 and head.sum == spoilt then head = nil end
   if not head or head.word ~= 1 then
     local gone = head and head.word == 2
-    return {{gone and 2 or 3, gone and head.raw or '', grant(key, head, want, lease_for, fresh_epoch)}}
+    return grant(gone and 2 or 3, 0, gone and head.raw or '', key, head, want, lease_for, fresh_epoch)
   end
   local left = fresh_for(head)
   if left >= early_by and left >= 0 then
-    if head.epoch == epoch and head.floor == number then return {{1, left}} end
-    return {{0, redis.call('GET', key), {{0}}, left}}
+    if head.epoch == epoch and head.floor == number then return answer(1, left, 0, 0, 0, NO_EPOCH, '') end
+    return answer(0, left, 0, 0, 0, NO_EPOCH, redis.call('GET', key))
   end
-  local raw = redis.call('GET', key)
-  return {{0, raw, grant(key, head, want, lease_for, fresh_epoch), left}}
+  return grant(0, left, redis.call('GET', key), key, head, want, lease_for, fresh_epoch)
 end
 
-local answers = {{ARGV[2], ''}}
-for each = 2, #KEYS do answers[each + 1] = ask(KEYS[each], ARGV[each + 1]) end
-return full or answers
+local answers = {{mark .. 'A'}}
+for each = 2, #KEYS do answers[each] = ask(KEYS[each], ARGV[each]) end
+return full or table.concat(answers)
 """
 
 _TELL: Final = """
-if ARGV[4] == 'clear' then
-  redis.call('SET', KEYS[1], ARGV[1])
-  if ARGV[3] ~= '' then redis.pcall('PUBLISH', KEYS[1], ARGV[3] .. 'C' .. ARGV[1]) end
-  return {{ARGV[2], ''}}
+local writer = ARGV[2]
+if #KEYS == 1 then
+  redis.call('SET', KEYS[1], known)
+  if writer ~= '' then redis.pcall('PUBLISH', KEYS[1], writer .. 'C' .. known) end
+  return mark .. 'A'
 end
-local there = generation(ARGV[1], ARGV[1])
-if there ~= ARGV[1] then return {{ARGV[2], there}} end
+local there = generation()
+if there ~= known then return mark .. 'C' .. there end
 
 local FILL, PUT, FORGET, EXPIRE, RELEASE = 1, 2, 3, 4, 5
 local LETTERS = {{[PUT] = 'P', [FORGET] = 'F', [EXPIRE] = 'E'}}
@@ -172,8 +187,8 @@ local function store(key, head, told, rest)
 end
 
 local function publish(key, kind, head)
-  if ARGV[3] == '' or not LETTERS[kind] then return end
-  local message = ARGV[3] .. LETTERS[kind] .. struct.pack('<c8d', head.epoch, head.writes) .. key
+  if writer == '' or not LETTERS[kind] then return end
+  local message = writer .. LETTERS[kind] .. struct.pack('<c8d', head.epoch, head.writes) .. key
   redis.pcall('PUBLISH', KEYS[1], message)
 end
 
@@ -226,22 +241,23 @@ local function tell(key, told, rest)
   return expire(key, head, told), head
 end
 
-local answers, full = {{ARGV[2], ''}}, nil
+local OUTRUN, KEPT = 0, 1
+local answers, full = {{mark .. 'A'}}, nil
 for each = 2, #KEYS do
   local told = {{}}
   told.kind, told.epoch, told.number, told.depends, told.fresh_for, told.keep_for, told.fresh_epoch, told.sum,
-    told.schema, told.body = struct.unpack('<Bc8dBddc8I4BB', ARGV[2 * each + 1])
-  local reply, head = tell(KEYS[each], told, ARGV[2 * each + 2])
+    told.schema, told.body = struct.unpack('<Bc8dBddc8I4BB', ARGV[2 * each - 1])
+  local reply, head = tell(KEYS[each], told, ARGV[2 * each])
   if refused(reply) then
     full = reply
   elseif reply == nil then
-    answers[each + 1] = ''
+    answers[each] = struct.pack('<Bc8d', OUTRUN, told.fresh_epoch, 0)
   else
     publish(KEYS[each], told.kind, head)
-    answers[each + 1] = struct.pack('<c8d', head.epoch, head.floor)
+    answers[each] = struct.pack('<Bc8d', KEPT, head.epoch, head.floor)
   end
 end
-return full or answers
+return full or table.concat(answers)
 """
 
 

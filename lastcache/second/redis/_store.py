@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final, TypeVar, cast, final
+from typing import Final, TypeVar, cast, final
 
 from returns.result import Failure, Result, Success
 
@@ -32,14 +32,15 @@ from lastcache.second.redis._troubles import (
     is_unknown_script,
 )
 from lastcache.second.redis._wire import (
-    NOT_SPOILT,
     WORD,
+    answers_of,
     change_of,
+    each_of,
     generation_key,
     question_of,
     record_key,
     told_of,
-    verdict_of,
+    verdicts_of,
 )
 
 M = TypeVar("M", Ask, Tell)
@@ -47,8 +48,6 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 A_TIMEOUT: Final = "a timedelta above zero"
-_PREFIX: Final = 2
-"""What precedes the answers of a script: the mark of the message, and the generation that there is in its place."""
 _TRIES: Final = 3
 """How often a record is asked for whose body is spoilt, each time by another."""
 
@@ -161,39 +160,37 @@ class RedisStore:
         return self._push is not None and self._push.hears()
 
     def _ask(self, namespace: bytes, generation: bytes | None, asks: Sequence[Ask]) -> Sequence[Told]:
-        """Ask; where a body is spoilt, ask again as if that record were not there."""
-        told: list[Told | None] = [None] * len(asks)
-        spoilt: dict[int, int] = dict.fromkeys(range(len(asks)), NOT_SPOILT)
+        known = generation or b""
+        keys = [record_key(namespace, known, ask.name) for ask in asks]
+        questions = [question_of(ask, os.urandom(WORD)) for ask in asks]
+        answers = self._run(self._scripts.ask, namespace, known, keys, questions)
+        if isinstance(answers, Cleared):
+            return [answers] * len(asks)
+        parts = zip(keys, asks, each_of(answers, len(asks)), strict=True)
+        return [self._told(namespace, known, key, ask, part) for key, ask, part in parts]
+
+    def _told(self, namespace: bytes, known: bytes, key: bytes, ask: Ask, answer: bytes) -> Told:
+        """Read an answer; where a body is spoilt, ask again as if that record were not there."""
         for _ in range(_TRIES):
-            there, answers = self._ask_once(namespace, generation or b"", [(asks[at], spoilt[at]) for at in spoilt])
-            if there:
-                return [Cleared(there)] * len(asks)
-            read = {at: _read(answer) for at, answer in zip(spoilt, answers, strict=True)}
-            for at, each in read.items():
-                told[at] = None if isinstance(each, int) else each
-            spoilt = {at: each for at, each in read.items() if isinstance(each, int)}
-            if not spoilt:
-                break
-        return [each or Absent(None) for each in told]
+            try:
+                return told_of(answer)
+            except SpoiltRecordError as err:
+                question = question_of(ask, os.urandom(WORD), err.checksum)
+            answers = self._run(self._scripts.ask, namespace, known, [key], [question])
+            if isinstance(answers, Cleared):
+                return answers
+            (answer,) = each_of(answers, 1)
+        return Absent(None)
 
-    def _ask_once(
-        self, namespace: bytes, known: bytes, asks: Sequence[tuple[Ask, int]]
-    ) -> tuple[bytes, Sequence[object]]:
-        keys = [record_key(namespace, known, ask.name) for ask, _ in asks]
-        questions = [question_of(ask, _epoch(), spoilt) for ask, spoilt in asks]
-        return self._run(self._scripts.ask, namespace, known, keys, questions)
-
-    def _tell(self, namespace: bytes, generation: bytes | None, tells: Sequence[Tell]) -> list[Verdict]:
+    def _tell(self, namespace: bytes, generation: bytes | None, tells: Sequence[Tell]) -> Sequence[Verdict]:
         word = generation or b""
         keys = [record_key(namespace, word, tell.name) for tell in tells]
-        changes = [part for tell in tells for part in change_of(tell, _epoch())]
-        there, answers = self._run(self._scripts.tell, namespace, word, keys, [self._writer, b"", *changes])
-        if there:
-            return [Outrun()] * len(tells)
-        return [verdict_of(answer) for answer in answers]
+        changes = [part for tell in tells for part in change_of(tell, os.urandom(WORD))]
+        answers = self._run(self._scripts.tell, namespace, word, keys, [self._writer, *changes])
+        return [Outrun()] * len(tells) if isinstance(answers, Cleared) else verdicts_of(answers)
 
     def _clear(self, namespace: bytes, generation: bytes) -> None:
-        self._run(self._scripts.tell, namespace, generation, [], [self._writer, b"clear"])
+        self._run(self._scripts.tell, namespace, generation, [], [self._writer])
 
     @property
     def _writer(self) -> bytes:
@@ -206,18 +203,17 @@ class RedisStore:
 
     def _run(
         self, script: Script, namespace: bytes, generation: bytes, keys: Sequence[bytes], words: Sequence[bytes]
-    ) -> tuple[bytes, Sequence[Any]]:
-        """Run a script, and give the generation that there is in place of that one, if so, and what was answered."""
+    ) -> bytes | Cleared:
+        """Run a script; give what it answered, or the generation that there is in place of that one."""
         mark = next(self._marks).to_bytes(WORD, "little")
-        count = 1 + len(keys)
-        rest = (count, generation_key(namespace), *keys, generation, mark, *words)
+        rest = (1 + len(keys), generation_key(namespace), *keys, mark + generation, *words)
         try:
             reply = self._client.execute_command("EVALSHA", script.sha, *rest)
         except Exception as err:
             if not is_unknown_script(err):
                 raise
             reply = self._client.execute_command("EVAL", script.text, *rest)
-        return _answers(reply, mark)
+        return answers_of(reply, mark)
 
     def _try(self, act: Callable[[], T]) -> Result[T, StoreFailure]:
         if self._closed:
@@ -242,24 +238,10 @@ class RedisStore:
                 pool.disconnect(inuse_connections=False)
 
 
-def _answers(reply: Any, mark: bytes) -> tuple[bytes, Sequence[Any]]:
-    """Give what a script answered, if it is the answer to this message."""
-    answers: Sequence[Any] = cast("Sequence[Any]", reply) if isinstance(reply, list) else []
-    if len(answers) < _PREFIX or answers[0] != mark:
-        raise StrangeReplyError(f"a reply to something else came: {reply!r:.100}")
-    return answers[1], answers[_PREFIX:]
-
-
-def _read(answer: object) -> Told | int:
-    """Read what was answered; of a record whose body is spoilt, give the checksum that it should have."""
-    try:
-        return told_of(answer)
-    except SpoiltRecordError as err:
-        return err.checksum
-
-
 def _in_groups(messages: Sequence[M], act: Callable[[bytes, bytes | None, Sequence[M]], Sequence[A]]) -> Sequence[A]:
     """Send together what is of one generation, as all of it is, as a rule; give the answers in their order."""
+    if len(messages) == 1:
+        return act(messages[0].namespace, messages[0].generation, messages)
     groups: dict[tuple[bytes, bytes | None], list[int]] = {}
     for place, message in enumerate(messages):
         groups.setdefault((message.namespace, message.generation), []).append(place)
@@ -268,7 +250,3 @@ def _in_groups(messages: Sequence[M], act: Callable[[bytes, bytes | None, Sequen
         given = act(namespace, generation, [messages[place] for place in places])
         answers.update(zip(places, given, strict=True))
     return tuple([answers[place] for place in range(len(messages))])
-
-
-def _epoch() -> bytes:
-    return os.urandom(WORD)

@@ -2,14 +2,14 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from lastcache.second.protocol import (
     Absent,
     Ask,
     Busy,
+    Cleared,
     Expire,
     Fill,
     Forget,
@@ -27,7 +27,7 @@ from lastcache.second.protocol import (
     Version,
     Want,
 )
-from lastcache.second.redis._scripts import CHANGE, HEAD, QUESTION
+from lastcache.second.redis._scripts import ANSWER, CHANGE, HEAD, MAGIC, QUESTION, VERDICT
 from lastcache.second.redis._troubles import SpoiltRecordError, StrangeReplyError
 
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -39,7 +39,11 @@ NOT_SPOILT: Final = -1
 
 _WANTS: Final = {Want.LOOK: 0, Want.LEASE: 1, Want.FORCE: 2}
 _NOBODY: Final = bytes(WORD)
-_VERSION: Final = struct.Struct("<8sd")
+_LENGTH: Final = struct.Struct("<I")
+_VERSION_IN: Final = struct.Struct("<8sdd")
+_BEFORE_VERSION: Final = len(MAGIC)
+_SAME, _GONE, _ABSENT = 1, 2, 3
+_LEASED: Final = 1
 
 
 def generation_key(namespace: bytes) -> bytes:
@@ -83,47 +87,48 @@ def question_of(ask: Ask, epoch: bytes, spoilt: int = NOT_SPOILT) -> bytes:
     return QUESTION.pack(known, number, _WANTS[ask.want], _ticks(ask.lease_for), early_by, epoch, spoilt)
 
 
-def told_of(answer: Any) -> Told:
+def answers_of(reply: object, mark: bytes) -> bytes | Cleared:
+    """Give what a script answered, or the generation that there is in place of the one that was meant.
+
+    Raises ``StrangeReplyError`` where this is no reply to the message with that mark.
+    """
+    if not isinstance(reply, bytes) or not reply.startswith(mark) or reply[WORD : WORD + 1] not in {b"A", b"C"}:
+        raise StrangeReplyError(f"a reply to something else came: {reply!r:.100}")
+    said = reply[WORD + 1 :]
+    return Cleared(said) if reply[WORD : WORD + 1] == b"C" else said
+
+
+def each_of(answers: bytes, count: int) -> list[bytes]:
+    """Take the answers to so many asks apart."""
+    parts, at = list[bytes](), 0
+    for _ in range(count):
+        (length,) = _LENGTH.unpack_from(answers, at)
+        at += _LENGTH.size + length
+        parts.append(answers[at - length : at])
+    return parts
+
+
+def told_of(answer: bytes) -> Told:
     """Read what was answered; raises ``SpoiltRecordError`` where the body is not the one that was written."""
-    try:
-        kind: int = answer[0]
-        return _TOLD[kind](answer)
-    except (LookupError, TypeError, ValueError, struct.error) as err:
-        raise StrangeReplyError(f"a script answered {answer!r:.100}") from err
+    kind, left, granted, number, ends_in, epoch = ANSWER.unpack_from(answer)
+    if kind == _SAME:
+        return Same(int(left) * MILLISECOND)
+    grant: Lease | Busy | None = None
+    if granted:
+        grant = Lease(epoch, int(number)) if granted == _LEASED else Busy(int(number), int(ends_in) * MILLISECOND)
+    if kind == _ABSENT:
+        return Absent(grant)
+    version = _VERSION_IN.unpack_from(answer, ANSWER.size + _BEFORE_VERSION)
+    known = Version(version[0], int(version[2]))
+    return Gone(known, grant) if kind == _GONE else _held(answer[ANSWER.size :], int(left) * MILLISECOND, known, grant)
 
 
-def _grant(grant: Any) -> Lease | Busy | None:
-    match grant[0]:
-        case 1:
-            return Lease(grant[2], grant[1])
-        case 2:
-            return Busy(grant[1], grant[2] * MILLISECOND)
-        case _:
-            return None
-
-
-def _held(answer: Any) -> Held:
-    raw: bytes = answer[1]
+def _held(raw: bytes, fresh_for: timedelta, version: Version, grant: Lease | Busy | None) -> Held:
     checksum, length = HEAD.unpack_from(raw)[11:13]
-    if zlib.crc32(raw[HEAD.size :]) != checksum:
+    rest = raw[HEAD.size :]
+    if zlib.crc32(rest) != checksum:
         raise SpoiltRecordError(checksum)
-    begin = HEAD.size + length
-    schema = raw[HEAD.size : begin].decode()
-    return Held(raw[begin:], schema, answer[3] * MILLISECOND, _version_in(raw), _grant(answer[2]))
-
-
-def _version_in(raw: bytes) -> Version:
-    epoch, _, floor = HEAD.unpack_from(raw)[1:4]
-    return Version(epoch, int(floor))
-
-
-_TOLD: Final[Sequence[Callable[[Any], Told]]] = (
-    _held,
-    lambda answer: Same(answer[1] * MILLISECOND),
-    lambda answer: Gone(_version_in(answer[1]), _grant(answer[2])),
-    lambda answer: Absent(_grant(answer[2])),
-)
-"""What is read from each kind of answer."""
+    return Held(rest[length:], rest[:length].decode(), fresh_for, version, grant)
 
 
 def change_of(tell: Tell, epoch: bytes) -> tuple[bytes, bytes]:
@@ -172,14 +177,11 @@ def _change(
     return changed, rest
 
 
-def verdict_of(answer: object) -> Verdict:
+def verdicts_of(answers: bytes) -> list[Verdict]:
     """Read what became of what was told."""
-    if answer == b"":
-        return Outrun()
-    if not isinstance(answer, bytes) or len(answer) != _VERSION.size:
-        raise StrangeReplyError(f"the script answered {answer!r:.100}")
-    epoch, floor = _VERSION.unpack(answer)
-    return Kept(Version(epoch, int(floor)))
+    return [
+        Kept(Version(epoch, int(floor))) if kept else Outrun() for kept, epoch, floor in VERDICT.iter_unpack(answers)
+    ]
 
 
 def _ticks(duration: timedelta) -> int:
