@@ -38,8 +38,8 @@ class UncertainStore:
     def clear(self, namespace: bytes, generation: bytes, /) -> Result[None, StoreFailure]:
         return self._sent(lambda: self._store.clear(namespace, generation))
 
-    def probe(self) -> Result[None, StoreFailure]:
-        return self._sent(self._store.probe)
+    def probe(self, namespace: bytes, /) -> Result[None, StoreFailure]:
+        return self._sent(lambda: self._store.probe(namespace))
 
     def _sent(self, send: Callable[[], Result[T, StoreFailure]]) -> Result[T, StoreFailure]:
         drawn = self._chance.random()
