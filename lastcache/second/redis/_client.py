@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
 from lastcache._checks import MICROSECOND, refuse, shown
@@ -52,18 +52,28 @@ _LIBRARIES: Final = (
 def checked_client(client: object, at_most: timedelta, *, pushes: bool) -> Commands:
     """Give ``client`` back if it fits; else a ``ConfigError`` says what is wrong with it."""
     if isinstance(client, type) or not callable(getattr(client, "execute_command", None)):
-        refuse("client", client, A_CLIENT)
+        _refuse(client, A_CLIENT)
     if _is_async(client):
-        refuse("client", client, SYNC)
+        _refuse(client, SYNC)
     if pushes and not callable(getattr(client, "pubsub", None)):
-        refuse("client", client, "a client with pubsub, or push=False")
+        _refuse(client, "a client with pubsub, or push=False")
     settings = _settings(client)
     for name in ("socket_timeout", "socket_connect_timeout"):
         _check_timeout(client, settings, name, at_most)
     wrong = [right for is_wrong, right in _WRONG if is_wrong(client, settings)]
     if wrong:
-        refuse("client", client, wrong[0])
+        _refuse(client, wrong[0])
     return cast("Commands", client)
+
+
+def _refuse(client: object, right: str) -> NoReturn:
+    raise ConfigError(f"client={_named(client)}: must be {right}")
+
+
+def _named(client: object) -> str:
+    """Name a client by its type: what it is set to is long, and has a password in it."""
+    kind = type(client)
+    return f"<{kind.__module__}.{kind.__qualname__}>" if hasattr(client, "execute_command") else repr(client)
 
 
 def _is_async(client: object) -> bool:
@@ -75,7 +85,7 @@ def _settings(client: object) -> Mapping[str, object]:
     holder = getattr(client, "connection_pool", None) or getattr(client, "nodes_manager", None)
     settings = getattr(holder, "connection_kwargs", None)
     if not isinstance(settings, Mapping):
-        refuse("client", client, f"{A_CLIENT}, which tells in connection_pool.connection_kwargs how long it may wait")
+        _refuse(client, f"{A_CLIENT}, which tells in connection_pool.connection_kwargs how long it may wait")
     return cast("Mapping[str, object]", settings)
 
 
@@ -84,7 +94,7 @@ def _check_timeout(client: object, settings: Mapping[str, object], name: str, at
     if isinstance(seconds, int | float) and 0 < seconds <= at_most.total_seconds():
         return
     raise ConfigError(
-        f"client={client!r}: its {name} is {seconds!r}; it must be above zero and at most "
+        f"client={_named(client)}: its {name} is {seconds!r}; it must be above zero and at most "
         f"{at_most.total_seconds():g} seconds, which timeout_at_most={shown(at_most)} allows"
     )
 
