@@ -39,7 +39,14 @@ class Pushed(Generic[K, V, E, C]):
         self._keys[record_tail(form)] = key
         shell = self._shell()
         if shell is not None and len(self._keys) > 2 * len(shell.entries) + SPARE:
-            self._keys = {tail: key for tail, key in self._keys.copy().items() if key in shell.entries.stored}
+            # What is asked for has no entry yet; it has a load.
+            stored, places = shell.entries.stored, shell.state.places.copy()
+            kept = {
+                tail: each
+                for tail, each in self._keys.copy().items()
+                if each in stored or any(each in loads.traffic for loads in places)
+            }
+            self._keys = {**kept, record_tail(form): key}
 
     def wrote(self, wrote: Wrote, /) -> None:
         """Take in that another process wrote a record."""

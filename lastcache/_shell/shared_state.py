@@ -352,7 +352,9 @@ class SharedState(CacheState[K, V, E, C]):
         """Take in that another process wrote ``key``; say whether that changed anything here.
 
         A delete forgets the value, anything else ends it: it covers failures still. A load that may have read what was
-        there before is outrun; one that holds a younger lease is not. What is queued stays: its start decides.
+        there before is outrun; one that holds a younger lease is not. Nor is one with an older lease where the value
+        only ended: the store refuses what it brings, and if it fails the value covers that. What is queued stays: its
+        start decides.
         """
         known = self._known(key)
         version = known.version if isinstance(known, Shared) else None
@@ -362,7 +364,7 @@ class SharedState(CacheState[K, V, E, C]):
             return False
         for loads in self.places:
             found = loads.find(key)
-            if isinstance(found, Running) and not _is_younger(found.flight, wrote.version):
+            if isinstance(found, Running) and not _may_go_on(found.flight, wrote):
                 loads.outrun(key)
         entry = plain(known)
         if entry is None:
@@ -443,6 +445,13 @@ class SharedState(CacheState[K, V, E, C]):
 def _asks(flight: Flight[V, E]) -> bool:
     """Say whether a load still asks the store: its callback has not begun."""
     return flight.loan is not None and not flight.loan.is_heard
+
+
+def _may_go_on(flight: Flight[V, E], wrote: Wrote) -> bool:
+    """Say whether a load stays attached though another process wrote its key."""
+    loan = flight.loan
+    fenced = loan is not None and loan.is_heard and loan.lease is not None
+    return _is_younger(flight, wrote.version) or (fenced and wrote.how is not How.DELETED)
 
 
 def _is_younger(flight: Flight[V, E], version: Version) -> bool:

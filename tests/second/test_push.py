@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, final
 from weakref import ref
 
 import pytest
-from returns.result import Result, Success
+from returns.result import Failure, Result, Success
 
 from lastcache import CachedValue, Config, LastCache, LoadFailure
 from lastcache._shell.pushed import Pushed
@@ -443,3 +443,34 @@ class BadStore(Telling):
 def test_a_store_that_cannot_tell_is_a_store() -> None:
     """Where listening fails, the cache works as without push."""
     assert Process(BadStore()).load("k", "v").value == "v"
+
+
+@pytest.mark.parametrize("write", ["set", "expire"])
+def test_a_failed_load_is_covered_by_what_ended_elsewhere(write: str) -> None:
+    """A set or expire elsewhere during a load takes no answer away: a failure is covered by what is here."""
+    with server("redis") as running, pair(running.url, running.url) as (one, other):
+        one.cache.expire("k")
+
+        def down(_: str) -> Result[JsonValue, LoadFailure[str]]:
+            heard = len(one.changes())
+            other.cache.set("k", "newer") if write == "set" else other.cache.expire("k")
+            until(lambda: len(one.changes()) > heard)
+            return Failure(LoadFailure("down", use_stale=True))
+
+        assert one.cache.load_or_store("k", down).unwrap() == CachedValue("old", stale=True, err="down")
+
+
+def test_push_reaches_every_key_of_a_large_batch() -> None:
+    """Keys that were asked for in one call of many are known by name when they are written elsewhere."""
+    said = Said()
+    keys = [f"many {n}" for n in range(3000)]
+    said.process.cache.load_or_store_many(keys, lambda wanted: {key: Success("v") for key in wanted})
+    names: dict[bytes, str] = vars(Pushed)["_keys"].__get__(said.store.listener)
+    assert set(keys) <= set(names.values())
+
+
+def test_a_store_without_listeners_hears_nothing(running: Server) -> None:
+    """Where nobody listens, nothing is heard, and the store says so."""
+    store = RedisStore.from_url(running.url, push=True)
+    assert not store.hears
+    store.close()

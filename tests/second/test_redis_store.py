@@ -44,6 +44,7 @@ def client(**options: Any) -> "redis.Redis":
 
 
 blocking: Final[Any] = redis.BlockingConnectionPool
+sentinel: Final[Any] = redis.Sentinel
 
 
 class Bare:
@@ -95,6 +96,13 @@ def test_clients_that_are_right_are_taken() -> None:
         RedisStore(client(), push=cast("bool", 1))
     with pytest.raises(ConfigError, match="must be a client with pubsub, or push=False"):
         RedisStore(Subscribeless(), push=True)
+
+
+def test_sentinels_that_wait_are_refused() -> None:
+    """A client that asks sentinels for its server is refused where those may wait for longer."""
+    with pytest.raises(ConfigError, match=r"its socket_timeout is 5"):
+        RedisStore(sentinel([("127.0.0.1", 1)]).master_for("main", **RIGHT))
+    RedisStore(sentinel([("127.0.0.1", 1)], sentinel_kwargs=RIGHT).master_for("main", **RIGHT)).close()
 
 
 class Subscribeless(Bare):
@@ -364,7 +372,17 @@ def test_a_reply_to_something_else_is_a_failure() -> None:
 
     strange = Strange()
     store = RedisStore(strange)
-    replies: list[Any] = [None, b"", [], [b"12345678", b""], [b"12345678", b"", [3, b"", [0]]], 7, {}, "OK"]
+    replies: list[Any] = [
+        None,
+        b"",
+        [],
+        [b"12345678", b""],
+        [b"12345678", b"", [3, b"", [0]]],
+        7,
+        {},
+        "OK",
+        b"another!A",
+    ]
     for reply in replies:
         strange.reply = reply
         assert failure_in(store.ask([ask()])).trouble is Trouble.CORRUPT

@@ -299,10 +299,12 @@ def test_a_reply_that_is_cut_anywhere(running: Server, way: Proxy) -> None:
             way.cut_after(size)
             cut += isinstance(store.ask([ask()]), Failure)
             way.heal()
-            assert body_in(store) == b"set"
-            told = store.ask([ask(name=b"users:2")]).unwrap()[0]
-            assert isinstance(told, Held)
-            assert told.body == b"two"
+            # The connection that was cut may be met once more.
+            for name, body in ((ONE, b"set"), (b"users:2", b"two")):
+                answers = [store.ask([ask(name=name)]) for _ in range(3)]
+                told = [each.unwrap()[0] for each in answers if isinstance(each, Success)]
+                assert told
+                assert {each.body for each in told if isinstance(each, Held)} == {body}
         assert cut > 100
 
 

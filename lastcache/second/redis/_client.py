@@ -60,10 +60,18 @@ def checked_client(client: object, at_most: timedelta, *, pushes: bool) -> Comma
     settings = _settings(client)
     for name in ("socket_timeout", "socket_connect_timeout"):
         _check_timeout(client, settings, name, at_most)
+    _check_sentinels(client, at_most)
     wrong = [right for is_wrong, right in _WRONG if is_wrong(client, settings)]
     if wrong:
         _refuse(client, wrong[0])
     return cast("Commands", client)
+
+
+def _check_sentinels(client: object, at_most: timedelta) -> None:
+    """Check the clients by which a client finds its server, where it has any: a call may wait for them, too."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for sentinel in getattr(manager, "sentinels", ()):
+        checked_client(sentinel, at_most, pushes=False)
 
 
 def _refuse(client: object, right: str) -> NoReturn:
@@ -193,6 +201,7 @@ def forget_connections(client: Any) -> None:
         _renew_locks(holder)
     for pool in pools_of(client):
         _renew_locks(pool)
+        _renew_locks(getattr(pool, "_event_dispatcher", None))
         with suppress(Exception):
             pool.reset()
 

@@ -60,7 +60,7 @@ class Push:
     def hears(self) -> bool:
         """Say whether all that is listened to is heard, as far as is known."""
         with self._guard:
-            return self._lost_at is None and self._listeners.keys() <= self._heard
+            return self._lost_at is None and len(self._listeners) > 0 and self._listeners.keys() <= self._heard
 
     def reset_after_fork(self) -> None:
         """Hear nothing, as the child of a fork, which has no thread."""
@@ -69,10 +69,17 @@ class Push:
 
     def listen(self, namespace: bytes, listener: Listener) -> bool:
         """Tell ``listener`` what other stores write, as long as it lives; say whether that can be done."""
+        refused = self._begin(generation_key(namespace), listener)
+        if refused is not None:
+            listener.lost(refused)
+        return refused is None and not self._over.is_set()
+
+    def _begin(self, channel: bytes, listener: Listener) -> StoreFailure | None:
+        """Write a listener down, and start the thread; say why there can be none."""
         with self._guard:
             if self._over.is_set():
-                return False
-            self._listeners.setdefault(generation_key(namespace), []).append(ref(listener))
+                return None
+            self._listeners.setdefault(channel, []).append(ref(listener))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lastcache-push", daemon=True)
                 try:
@@ -80,9 +87,8 @@ class Push:
                 except RuntimeError as err:
                     self._thread = None
                     self._listeners.clear()
-                    listener.lost(StoreFailure(Trouble.BROKEN, f"no thread can be had: {err}"))
-                    return False
-        return True
+                    return StoreFailure(Trouble.BROKEN, f"no thread can be had: {err}")
+        return None
 
     def end(self) -> None:
         """Hear nothing any more."""
@@ -150,7 +156,7 @@ class Push:
             self._each(lambda listener: listener.cleared(said), channel)
         elif kind in _HOW and len(said) > _CHANGE.size:
             epoch, writes = _CHANGE.unpack_from(said)
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):
                 generation, name = name_of(said[_CHANGE.size :])
                 wrote = Wrote(name, generation, _HOW[kind], Version(epoch, int(writes)))
                 self._each(lambda listener: listener.wrote(wrote), channel)

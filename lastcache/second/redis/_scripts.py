@@ -125,7 +125,10 @@ local function grant(kind, left, raw, key, head, want, lease_for, epoch)
   if want == 1 then before.holder = before.number; before.lease_until = now + lease_for end
   local reply
   if head then reply = change(key, before) else reply = place(key, before, '') end
-  if refused(reply) then full = reply end
+  if refused(reply) then
+    full = reply
+    return answer(kind, left, 0, 0, 0, NO_EPOCH, raw)
+  end
   return answer(kind, left, 1, before.number, 0, before.epoch, raw)
 end
 
@@ -147,7 +150,9 @@ end
 
 local answers = {{mark .. 'A'}}
 for each = 2, #KEYS do answers[each] = ask(KEYS[each], ARGV[each]) end
-return full or table.concat(answers)
+-- Of several keys each has its answer: those without a lease are asked for alone.
+if full and #KEYS == 2 then return full end
+return table.concat(answers)
 """
 
 _TELL: Final = """
