@@ -29,6 +29,7 @@ from lastcache.core.shared import (
     look_up,
     settle_shared,
     trusted,
+    written_elsewhere,
 )
 from lastcache.core.states import (
     Answer,
@@ -351,7 +352,7 @@ class SharedState(CacheState[K, V, E, C]):
     def hear_of(self, now: int, key: K, wrote: Wrote) -> bool:
         """Take in that another process wrote ``key``; say whether that changed anything here.
 
-        A delete forgets the value, anything else ends it: it covers failures still. A load that may have read what was
+        A load that may have read what was
         there before is outrun; one that holds a younger lease is not. Nor is one with an older lease where the value
         only ended: the store refuses what it brings, and if it fails the value covers that. What is queued stays: its
         start decides.
@@ -366,11 +367,9 @@ class SharedState(CacheState[K, V, E, C]):
             found = loads.find(key)
             if isinstance(found, Running) and not _may_go_on(found.flight, wrote):
                 loads.outrun(key)
-        entry = plain(known)
-        if entry is None:
+        if known is None:
             return False
-        ended = None if wrote.how is How.DELETED else expire(entry, now)
-        self._keep(key, None if ended is None else trusted(ended, version, now, self._trust()), now)
+        self._keep(key, written_elsewhere(known, now, self._trust(), deleted=wrote.how is How.DELETED), now)
         return True
 
     def meet(self, now: int, generation: bytes) -> bool:

@@ -45,7 +45,7 @@ from lastcache.core.states import (
     plain,
 )
 from lastcache.core.traffic import Traffic
-from lastcache.core.transitions import fresh_until, lookup, outrun, settle
+from lastcache.core.transitions import expire, fresh_until, lookup, outrun, settle
 from lastcache.core.values import SUCCESS, value
 from lastcache.records import CachedValue
 
@@ -178,6 +178,17 @@ def _confirmed(entry: Entry[V, E], version: R | None, ends_at: int, asked_at: in
         Fresh(answer, ends_at) if isinstance(entry, Fresh) else RefreshAhead(answer, min(entry.until, ends_at), ends_at)
     )
     return trusted(shorter, version, asked_at, trust)
+
+
+def written_elsewhere(known: Known[V, E, R], now: int, trust: int, *, deleted: bool) -> Known[V, E, R]:
+    """Make of what another process wrote what this one knows, before it has asked.
+
+    Laws: after a delete there is nothing; after anything else no value is fresh, and it covers failures as it did.
+    """
+    entry = plain(known)
+    ended = None if entry is None or deleted else expire(entry, now)
+    version = known.version if isinstance(known, Shared) else None
+    return None if ended is None else trusted(ended, version, now, trust)
 
 
 def left_to_others(known: Known[V, E, R], asked_at: int, trust: int) -> Known[V, E, R]:

@@ -25,6 +25,7 @@ from lastcache.core.shared import (
     look_up,
     settle_shared,
     trusted,
+    written_elsewhere,
 )
 from lastcache.core.states import (
     NEVER,
@@ -137,6 +138,20 @@ def test_a_delete_leaves_no_value(drawn: Drawn, trust: int, version: str) -> Non
     policy, held, now = drawn
     adopted = plain(adopt(policy, held, Gone(version), now, now, trust))
     assert adopted is None or isinstance(adopted, NegativelyCached)
+
+
+@given(known(), trusts, st.booleans())
+def test_what_was_written_elsewhere_is_over(drawn: Drawn, trust: int, deleted: bool) -> None:  # noqa: FBT001
+    """What another process deleted is gone; what it wrote otherwise is fresh no more, and to end it twice is once."""
+    policy, held, now = drawn
+    ended = written_elsewhere(held, now, trust, deleted=deleted)
+    assert ended == written_elsewhere(ended, now, trust, deleted=deleted)
+    if deleted:
+        assert ended is None
+    entry = plain(ended)
+    if entry is not None and not isinstance(entry, NegativelyCached):
+        assert fresh_until(entry) < now
+        assert not isinstance(look_up(policy, SIE, ended, None, now), ServeAndRefresh)
 
 
 @given(known(), outcomes, verdicts, st.integers(0, 50), trusts, draws)
