@@ -106,16 +106,16 @@ def _line_of_course(event: Event[object, object]) -> Line:
             return Line(logging.DEBUG, "%s of %r took %s", (load_of(background=background), key, lasted(took)))
         case Waited(key, took) | WaitedElsewhere(key, took):
             return Line(logging.DEBUG, _OF_WAIT[type(event)], (lasted(took), key))
-        case StoreAway() | StoreBack() | ChangedElsewhere() | PushLost() | PushBack():
+        case StoreAway() | StoreBack() | ChangedElsewhere():
             return _line_of_store(event)
+        case PushLost() | PushBack():
+            return _line_of_push(event)
         case _:
             return Line(logging.DEBUG, _OF_KEY[type(event)], (event.key,))
 
 
-def _line_of_store(event: StoreAway | StoreBack | ChangedElsewhere[object] | PushLost | PushBack) -> Line:
+def _line_of_store(event: StoreAway | StoreBack | ChangedElsewhere[object]) -> Line:
     match event:
-        case PushLost() | PushBack():
-            return _line_of_push(event)
         case StoreAway(failure):
             return Line(logging.WARNING, "the store is away (%s): %s", (failure.trouble.value, failure.detail))
         case StoreBack(away_for, owed):

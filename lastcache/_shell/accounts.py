@@ -75,7 +75,7 @@ class Accounts(Generic[K, V, E, C]):
     def __init__(self, second: Second[K, V], config: Config, start: Start = start_thread) -> None:
         self.level: Level[K, V] = Level(second, config)
         self._sender = Sender(start)
-        self._listens: bool = not self.level.can_push
+        self._listens: bool = False
         self._pushed: Pushed[K, V, E, C] | None = None
 
     def form_of(self, shell: Shell[K, V, E, C], key: K) -> bytes:
@@ -407,7 +407,7 @@ class Accounts(Generic[K, V, E, C]):
         """Owe nothing, and have no sender, as the child of a fork must: what is owed stays with its parent."""
         self.level.reset_after_fork()
         state_of(shell).ledger.forget()
-        self._listens, self._pushed = not self.level.can_push, None
+        self._listens, self._pushed = False, None
         self._sender = self._sender.anew()
 
 

@@ -158,7 +158,7 @@ class Loan:
 class Level(Generic[K, V]):
     """The second level of one cache."""
 
-    __slots__ = ("_codec", "_key", "_remembered_for", "_schema", "_store", "can_push", "namespace", "policy")
+    __slots__ = ("_codec", "_key", "_remembered_for", "_schema", "_store", "namespace", "policy")
 
     def __init__(self, second: Second[K, V], config: Config) -> None:
         self.policy: SecondPolicy = second_policy_of(second, config)
@@ -167,7 +167,6 @@ class Level(Generic[K, V]):
         self._schema = second.codec.schema
         self._key = second.key
         self.namespace: bytes = second.namespace.encode()
-        self.can_push: bool = callable(getattr(second.store, "listen", None))
         # A deletion must be remembered for as long as a process may hold the value that was deleted as fresh.
         self._remembered_for = duration_of(self.policy.keep_for + nanoseconds(config.global_ttl))
 
@@ -338,6 +337,8 @@ class Level(Generic[K, V]):
 
     def listen(self, listener: Listener) -> bool:
         """Have the store tell ``listener`` what other processes write; say whether it does."""
+        if not hasattr(self._store, "listen"):
+            return False
         try:
             return cast("Pushing", self._store).listen(self.namespace, listener)
         except Exception:

@@ -11,7 +11,7 @@ from lastcache._shell.shared_state import SharedState
 from lastcache._shell.shell import Shell
 from lastcache.errors import StoreFailure
 from lastcache.events import ChangedElsewhere, PushBack, PushLost
-from lastcache.second.keys import record_tail
+from lastcache.second.keys import record_begin, record_tail
 from lastcache.second.protocol import Wrote
 
 K = TypeVar("K")
@@ -51,7 +51,7 @@ class Pushed(Generic[K, V, E, C]):
     def wrote(self, wrote: Wrote, /) -> None:
         """Take in that another process wrote a record."""
         shell = self._shell()
-        begin = b"%b:%b:" % (self._namespace, wrote.generation.hex().encode())
+        begin = record_begin(self._namespace, wrote.generation)
         tail = wrote.name[len(begin) :]
         if shell is None or not wrote.name.startswith(begin) or tail not in self._keys:
             return

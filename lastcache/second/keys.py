@@ -52,7 +52,12 @@ def record_name(namespace: bytes, generation: bytes, key: bytes) -> bytes:
     >>> record_name(b"users", b"\x01\xff", b"s:Ada Lovelace")
     b'users:01ff:#5a66508a7e55f3b6d9fbc1f79727b9c5'
     """
-    return b"%b:%b:%b" % (namespace, generation.hex().encode(), record_tail(key))
+    return record_begin(namespace, generation) + record_tail(key)
+
+
+def record_begin(namespace: bytes, generation: bytes) -> bytes:
+    """Give what a record's name has before its key."""
+    return b"%b:%b:" % (namespace, generation.hex().encode())
 
 
 def record_tail(key: bytes) -> bytes:

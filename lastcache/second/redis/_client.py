@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
-from lastcache._checks import MICROSECOND, refuse, shown
+from lastcache._checks import refuse, shown
 from lastcache.errors import ConfigError
 
 BYTES: Final = "a client that gives bytes, made with decode_responses=False"
@@ -24,7 +24,7 @@ SYNC: Final = "a client that is not async: tasks reach it through threads"
 URLS: Final = "a str such as redis://host:6379/0, rediss://, unix://path"
 
 
-_LOCKS: Final = ("_lock", "_fork_lock", "_initialization_lock", "_moved_lock")
+_LOCKS: Final = ("_lock", "_fork_lock", "_initialization_lock")
 
 
 class Commands(Protocol):
@@ -148,7 +148,7 @@ def client_of(url: object, timeout: timedelta) -> Commands:
     if not libraries:
         refuse("url", _public(url), URLS)
     module, library = _imported(libraries, scheme)
-    seconds = max(timeout, MICROSECOND).total_seconds()
+    seconds = timeout.total_seconds()
     retry = importlib.import_module(f"{library.module}.retry").Retry(
         importlib.import_module(f"{library.module}.backoff").NoBackoff(), 0
     )

@@ -10,6 +10,7 @@ import os
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, Protocol, final
@@ -171,7 +172,7 @@ class Push:
             lost_for, self._lost_at = timedelta(seconds=time.monotonic() - self._lost_at), None
             self._each(lambda listener: listener.back(lost_for))
 
-    def _each(self, tell: "Tell", channel: bytes | None = None) -> None:
+    def _each(self, tell: Callable[[Listener], object], channel: bytes | None = None) -> None:
         with self._guard:
             known = [each for at, all_of in self._listeners.items() if channel in (None, at) for each in all_of]
         for each in known:
@@ -181,14 +182,6 @@ class Push:
                     tell(listener)
                 except Exception:
                     logging.getLogger("lastcache").exception("what another process wrote could not be taken in")
-
-
-class Tell(Protocol):
-    """Tells one listener something."""
-
-    def __call__(self, listener: Listener, /) -> object:
-        """Tell it."""
-        ...
 
 
 @final

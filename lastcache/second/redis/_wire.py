@@ -5,6 +5,7 @@ import zlib
 from datetime import timedelta
 from typing import Final
 
+from lastcache.second.keys import record_begin
 from lastcache.second.protocol import (
     Absent,
     Ask,
@@ -43,6 +44,7 @@ _LENGTH: Final = struct.Struct("<I")
 _VERSION_IN: Final = struct.Struct("<8sdd")
 _BEFORE_VERSION: Final = len(MAGIC)
 _SAME, _GONE, _ABSENT = 1, 2, 3
+_FILL, _PUT, _FORGET, _EXPIRE, _RELEASE = 1, 2, 3, 4, 5
 _LEASED: Final = 1
 
 
@@ -60,10 +62,9 @@ def record_key(namespace: bytes, generation: bytes, name: bytes) -> bytes:
     >>> record_key(b"users", b"\x01\xff", b"users:01ff:i:42"), record_key(b"users", b"\x01\xff", b"users:42")
     (b'lc1:{users}:01ff:i:42', b'lc1:{users}:01ff:\x00users:42')
     """
-    word = generation.hex().encode()
-    begin = b"%b:%b:" % (namespace, word)
+    begin = record_begin(namespace, generation)
     rest = name[len(begin) :] if name.startswith(begin) else b"\0" + name
-    return b"lc1:{%b}:%b:%b" % (namespace, word, rest)
+    return b"lc1:" + record_begin(b"{%b}" % namespace, generation) + rest
 
 
 def name_of(key: bytes) -> tuple[bytes, bytes]:
@@ -76,8 +77,8 @@ def name_of(key: bytes) -> tuple[bytes, bytes]:
     word, tail = rest.split(b":", 1)
     if begin != b"lc1":
         raise ValueError(key)
-    name = tail[1:] if tail.startswith(b"\0") else b"%b:%b:%b" % (namespace[1:-1], word, tail)
-    return bytes.fromhex(word.decode()), name
+    generation = bytes.fromhex(word.decode())
+    return generation, tail[1:] if tail.startswith(b"\0") else record_begin(namespace[1:-1], generation) + tail
 
 
 def question_of(ask: Ask, epoch: bytes, spoilt: int = NOT_SPOILT) -> bytes:
@@ -137,15 +138,17 @@ def change_of(tell: Tell, epoch: bytes) -> tuple[bytes, bytes]:
         case Fill(lease=lease, body=body):
             written = b"" if body is None else body
             schema = "" if body is None else tell.schema
-            return _change(1, lease, tell.fresh_for, tell.keep_for, epoch, schema, written, has_body=body is not None)
+            return _change(
+                _FILL, lease, tell.fresh_for, tell.keep_for, epoch, schema, written, has_body=body is not None
+            )
         case Put(only_if=only_if, body=body):
-            return _change(2, only_if, tell.fresh_for, tell.keep_for, epoch, tell.schema, body, has_body=True)
+            return _change(_PUT, only_if, tell.fresh_for, tell.keep_for, epoch, tell.schema, body, has_body=True)
         case Forget(keep_for=keep_for):
-            return _change(3, None, timedelta(0), keep_for, epoch)
+            return _change(_FORGET, None, timedelta(0), keep_for, epoch)
         case Expire(keep_for=keep_for, lease=lease):
-            return _change(4, lease, timedelta(0), keep_for, epoch)
+            return _change(_EXPIRE, lease, timedelta(0), keep_for, epoch)
         case Release(lease=lease):
-            return _change(5, lease, timedelta(0), timedelta(0), epoch)
+            return _change(_RELEASE, lease, timedelta(0), timedelta(0), epoch)
 
 
 def _change(
