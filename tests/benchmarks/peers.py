@@ -73,17 +73,19 @@ def dogpile(setup: Setup) -> Reader:
 
 def dogpile_runner(setup: Setup) -> Reader:
     """``CacheRegion.get_or_create`` with the documented ``async_creation_runner``, a thread for each refresh."""
+    return _region(setup, refresh_in_a_thread)
 
-    def run(region: Any, key: str, creator: Callable[[], object], mutex: Any) -> None:
-        def create() -> None:
-            try:
-                region.set(key, creator())
-            finally:
-                mutex.release()
 
-        threading.Thread(target=create).start()
+def refresh_in_a_thread(region: Any, key: str, creator: Callable[[], object], mutex: Any) -> None:
+    """Refresh a value of dogpile.cache as its documentation does."""
 
-    return _region(setup, run)
+    def create() -> None:
+        try:
+            region.set(key, creator())
+        finally:
+            mutex.release()
+
+    threading.Thread(target=create).start()
 
 
 def _region(setup: Setup, runner: Any) -> Reader:

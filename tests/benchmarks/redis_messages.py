@@ -20,7 +20,7 @@ from lastcache.second.codecs import bytes_codec
 from lastcache.second.keys import record_name
 from lastcache.second.protocol import Ask, Fill, Forget, Held, Lease, Put, Same, Want
 from lastcache.second.redis import RedisStore
-from tests.benchmarks.second_level import BODY, HOUR, LEASE_FOR, SPACE, Row, cache_on, load
+from tests.benchmarks.second_level import BODY, HOUR, LEASE_FOR, SPACE, Row, cache_on, load, times_of
 from tests.second.servers import Server, server
 
 CALLS: Final = 300
@@ -77,18 +77,6 @@ def rows_of(store: RedisStore, plain: Any) -> list[tuple[str, Row]]:  # noqa: C9
     ]
 
 
-def medians(rows: list[tuple[str, Row]]) -> dict[str, float]:
-    """Run the rows in turn, and give the median time of each, in microseconds."""
-    times: dict[str, list[float]] = {name: [] for name, _ in rows}
-    for _ in range(ROUNDS):
-        for name, row in rows:
-            began = time.perf_counter()
-            for n in range(CALLS):
-                row(n)
-            times[name].append((time.perf_counter() - began) / CALLS * 1e6)
-    return {name: median(each) for name, each in times.items()}
-
-
 def pushed(running: Server) -> list[float]:
     """Give how long it takes until a delete in one cache has removed the value of another, in milliseconds."""
     stores = [RedisStore.from_url(running.url, push=True) for _ in range(2)]
@@ -120,7 +108,8 @@ def main(kind: str = "redis") -> None:
     """Print the table."""
     with server(kind) as running:
         store = RedisStore.from_url(running.url)
-        took = medians(rows_of(store, vars(store)["_client"]))
+        times = times_of(rows_of(store, vars(store)["_client"]), ROUNDS, CALLS)
+        took = {name: median(each) for name, each in times.items()}
         for name, each in took.items():
             beside = took["SET" if name in {"put", "delete"} else "GET"]
             print(f"| {name} | {each:.1f} | {each / beside:.2f} |")  # noqa: T201

@@ -101,16 +101,16 @@ def of_the_store(store: SqliteStore, directory: Path) -> Iterator[tuple[str, Row
     yield "SELECT", lambda n: plain.execute("SELECT head, body FROM records WHERE name = ?", (names[n],)).fetchone()
 
 
-def least(rows: list[tuple[str, Row]]) -> dict[str, float]:
-    """Run the rows in turn, and give the least time of each, in microseconds."""
+def times_of(rows: list[tuple[str, Row]], rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, list[float]]:
+    """Run the rows in turn, and give the time that a call of each took in each round, in microseconds."""
     times: dict[str, list[float]] = {name: [] for name, _ in rows}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, row in rows:
             began = time.perf_counter()
-            for n in range(CALLS):
+            for n in range(calls):
                 row(n)
-            times[name].append((time.perf_counter() - began) / CALLS * 1e6)
-    return {name: min(each) for name, each in times.items()}
+            times[name].append((time.perf_counter() - began) / calls * 1e6)
+    return times
 
 
 def bytes_of_an_entry(store: Store | None, entries: int = 20_000) -> float:
@@ -130,8 +130,8 @@ def bytes_of_an_entry(store: Store | None, entries: int = 20_000) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = SqliteStore(Path(directory, "store"))
-        for name, took in least([*of_caches(store), *of_the_store(store, Path(directory))]).items():
-            print(f"| {name} | {took:.2f} |")  # noqa: T201
+        for name, took in times_of([*of_caches(store), *of_the_store(store, Path(directory))]).items():
+            print(f"| {name} | {min(took):.2f} |")  # noqa: T201
         for name, each in (("none", None), ("SQLite", store)):
             print(f"| bytes of an entry, {name} | {bytes_of_an_entry(each):.0f} |")  # noqa: T201
         store.close()

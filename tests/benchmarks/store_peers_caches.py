@@ -18,6 +18,7 @@ from returns.result import Result, Success
 from lastcache import Config, LastCache, LoadFailure, failed
 from lastcache.second import Second
 from lastcache.second.codecs import bytes_codec
+from tests.benchmarks.peers import refresh_in_a_thread
 from tests.benchmarks.store_peers_origin import Origin, OriginError
 
 T = TypeVar("T")
@@ -104,17 +105,8 @@ def dogpile(setup: Setup) -> Reader:
     """``CacheRegion.get_or_create`` with the backend, lock and runner of the documentation's examples."""
     from dogpile.cache import make_region
 
-    def run(region: Any, key: str, creator: Callable[[], object], mutex: Any) -> None:
-        def create() -> None:
-            try:
-                region.set(key, creator())
-            finally:
-                mutex.release()
-
-        threading.Thread(target=create).start()
-
     address = urlsplit(setup.url)
-    region = make_region(async_creation_runner=run).configure(
+    region = make_region(async_creation_runner=refresh_in_a_thread).configure(
         "dogpile.cache.redis",
         expiration_time=setup.ttl,
         arguments={

@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.second.scenes import Shared, shared
+from tests.second.servers import KINDS, Server, server
 
 ENGINES: Final = ("memory", "sqlite", "redis", "valkey")
 PAIRS: Final = [
@@ -33,6 +34,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _marked(*values: str, quick: bool) -> Any:
     return pytest.param(*values, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.fixture(params=KINDS)
+def running(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Give a server of each kind, which a test may strike."""
+    with server(str(request.param)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from tests.second.processes import ended, go, heard, program
 from tests.second.servers import KINDS as SERVERS
 from tests.second.servers import shared_server
-from tests.second.workers import CACHES, LOCKER, Answered, Worker, calls_of_origin, now, working
+from tests.second.workers import CACHES, LOCKER, STRIKES, Answered, Worker, calls_of_origin, now, working
 
 pytestmark = pytest.mark.slow
 """Processes take their time."""
@@ -672,18 +672,7 @@ def test_interpreter_exits_while_the_store_hangs(path: Path, how: str) -> None:
 
 
 INTERRUPTED: Final = """
-import random
 begin(trust_for=0.01, lease_for=1.0, ttl=0.05)
-main, over = threading.main_thread().ident, threading.Event()
-chance = random.Random(7)
-
-def strike():
-    global armed
-    while not over.is_set():
-        time.sleep(chance.uniform(0.0005, 0.006))
-        if armed:
-            armed = False
-            signal.pthread_kill(main, signal.SIGINT)
 
 def act(n):
     key = f"k{n % 50}"
@@ -695,8 +684,8 @@ def act(n):
         case _:
             call(key, takes=0.0005)
 
-armed, interrupts, n = False, 0, 0
-threading.Thread(target=strike, daemon=True).start()
+interrupts, n = 0, 0
+threading.Thread(target=strike, args=(0.0005, 0.006), daemon=True).start()
 ends_at = time.monotonic() + 3
 while interrupts < 400 and time.monotonic() < ends_at:
     try:
@@ -741,7 +730,7 @@ wait()
 """
 
 
-@pytest.mark.parametrize("text", [INTERRUPTED, CANCELLED], ids=["interrupted", "cancelled"])
+@pytest.mark.parametrize("text", [STRIKES + INTERRUPTED, CANCELLED], ids=["interrupted", "cancelled"])
 def test_broken_off_calls_leave_no_lease(path: Path, start: Start, text: str) -> None:
     """However often a process is interrupted in its calls, nobody waits longer for it than for a lease.
 

@@ -3,7 +3,7 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, TypeAlias, final
@@ -40,7 +40,7 @@ from lastcache.second.protocol import (
 from lastcache.second.redis import RedisStore
 from tests.kit import in_thread, until
 from tests.second.proxy import Proxy, proxy
-from tests.second.servers import KINDS, Server, server
+from tests.second.servers import Server, server
 
 HOUR: Final = timedelta(hours=1)
 BOUND: Final = timedelta(seconds=20)
@@ -89,12 +89,6 @@ class Process:
         store = self.store
         assert isinstance(store, RedisStore)
         until(lambda: store.hears)
-
-
-@pytest.fixture(params=KINDS)
-def running(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with server(str(request.param)) as made:
-        yield made
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from lastcache.second.redis._wire import generation_key, name_of, record_key
 from tests.second.processes import ended, heard, program
 from tests.second.servers import KINDS, cluster, server
 from tests.second.stages import LEASE_FOR, ONE, SPACE, WORD, Stage, ask, failure_in, fill, put, staged
-from tests.second.workers import CACHES
+from tests.second.workers import CACHES, STRIKES
 
 pytestmark = pytest.mark.slow
 
@@ -226,24 +226,11 @@ def test_records_end(stage: Stage) -> None:
 def test_interrupts_leave_no_reply_behind(kind: str, tmp_path: Path) -> None:
     """However often a thread is interrupted in a message, the next message has its own answer."""
     text = """
-    import random
     store = store_at()
-    chance, over = random.Random(1), threading.Event()
-    main = threading.main_thread().ident
     word = b"genera01"
     for n in range(20):
         store.tell([put(b"body %d" % n, name=b"users:%d" % n, generation=word)]).unwrap()
-    armed = False
-
-    def strike():
-        global armed
-        while not over.is_set():
-            time.sleep(chance.uniform(0.0002, 0.002))
-            if armed:
-                armed = False
-                signal.pthread_kill(main, signal.SIGINT)
-
-    threading.Thread(target=strike, daemon=True).start()
+    threading.Thread(target=strike, args=(0.0002, 0.002), daemon=True).start()
     interrupts, failures, ends_at = 0, 0, time.monotonic() + 3
     while interrupts < 800 and time.monotonic() < ends_at:
         try:
@@ -264,7 +251,7 @@ def test_interrupts_leave_no_reply_behind(kind: str, tmp_path: Path) -> None:
     with server(kind) as own:
         (tmp_path / "server").write_text(own.url)
         RedisStore.from_url(own.url).clear(SPACE, WORD)
-        with program(CACHES + "\nif True:\n" + text, tmp_path / "store") as process:
+        with program(CACHES + STRIKES + "\nif True:\n" + text, tmp_path / "store") as process:
             interrupts, failures = heard(process).split()
             ended(process)
     print(f"{interrupts} interrupts, {failures} failures")  # noqa: T201

@@ -22,7 +22,7 @@ from lastcache.second.redis import RedisStore
 from lastcache.second.redis._wire import record_key
 from tests.kit import until
 from tests.second.proxy import Proxy, proxy
-from tests.second.servers import KINDS, Server, free_port, server
+from tests.second.servers import Server, free_port, server
 from tests.second.stages import ONE, SPACE, WORD, ask, expire, failure_in, fill, forget, put
 
 pytestmark = pytest.mark.slow
@@ -32,12 +32,6 @@ MARGIN: Final = 0.4
 """The seconds by which a call may be late: two cores are shared with whatever else runs."""
 
 Answer: TypeAlias = Result[CachedValue[JsonValue, str], str]
-
-
-@pytest.fixture(params=KINDS)
-def running(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with server(str(request.param)) as made:
-        yield made
 
 
 @pytest.fixture
@@ -153,6 +147,16 @@ class Under:
             assert not thread.is_alive()
         assert self.raised == []
 
+    def go_through(self, strike: Callable[[], None], mend: Callable[[], None]) -> None:
+        """Strike the store, and mend it once every thread has gone on for long without it."""
+        until(lambda: min(map(len, self.took)) > 200)
+        strike()
+        until(lambda: self.loading.count(StoreAway) == 1)
+        before = [len(mine) for mine in self.took]
+        until(lambda: all(len(mine) > n + 500 for mine, n in zip(self.took, before, strict=True)))
+        mend()
+        until(lambda: self.loading.count(StoreBack) == 1)
+
     def waited(self, since: float = TIMEOUT.total_seconds() * 0.9) -> int:
         """Count the calls that took as long as a timeout, or longer."""
         return sum(took >= since for mine in self.took for took in mine)
@@ -162,13 +166,7 @@ def test_a_server_that_stands_still(running: Server, opened: Opened) -> None:
     """A stopped server keeps each thread waiting once, for the timeout at most; it is told once, and mends itself."""
     loading = opened(running.url, trust_for=timedelta(milliseconds=20))
     with Under(loading) as under:
-        until(lambda: min(map(len, under.took)) > 200)
-        running.suspend()
-        until(lambda: loading.count(StoreAway) == 1)
-        before = [len(mine) for mine in under.took]
-        until(lambda: all(len(mine) > n + 500 for mine, n in zip(under.took, before, strict=True)))
-        running.go_on()
-        until(lambda: loading.count(StoreBack) == 1)
+        under.go_through(running.suspend, running.go_on)
         asked = loading.store.ask([ask()._replace(generation=None)])
         assert isinstance(asked.unwrap()[0], Cleared)
     assert loading.count(StoreAway) == 1
@@ -183,13 +181,7 @@ def test_a_server_that_is_killed(running: Server, opened: Opened) -> None:
     """A killed server is told once, raises nothing and keeps nobody waiting; started anew and empty, it is refilled."""
     loading = opened(running.url, trust_for=timedelta(milliseconds=20))
     with Under(loading) as under:
-        until(lambda: min(map(len, under.took)) > 200)
-        running.kill()
-        until(lambda: loading.count(StoreAway) == 1)
-        before = [len(mine) for mine in under.took]
-        until(lambda: all(len(mine) > n + 500 for mine, n in zip(under.took, before, strict=True)))
-        running.start()
-        until(lambda: loading.count(StoreBack) == 1)
+        under.go_through(running.kill, running.start)
     assert loading.count(StoreAway) == 1
     other = opened(running.url)
     loading.call("after")

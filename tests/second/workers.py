@@ -90,6 +90,21 @@ def count(event):
 """
 """What a program needs for a cache of its own, after the prelude of ``processes``."""
 
+STRIKES: Final = """
+import random
+main, over, armed = threading.main_thread().ident, threading.Event(), False
+chance = random.Random(7)
+
+def strike(shortest, longest):
+    global armed
+    while not over.is_set():
+        time.sleep(chance.uniform(shortest, longest))
+        if armed:
+            armed = False
+            signal.pthread_kill(main, signal.SIGINT)
+"""
+"""What interrupts the main thread of a program, once each time that it is ``armed``."""
+
 SERVE: Final = """
 say()
 while line := sys.stdin.readline():
